@@ -1,0 +1,80 @@
+"""Keys, partitions and ids: how a record finds its partition and a chunk its name.
+
+Keys are UTF-8. A partition is murmur2 of the *partition key* as Kafka's Java client computes it, so that producers in
+any language agree; `docs/reference/publishing.md` has test vectors. Where a key has more parts than what must stay
+together (a document's vectors, for example), only the leading part is hashed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+SEPARATOR = "/"
+
+
+def document_key(workspace: str, document: str) -> str:
+    """Key of a document on every topic about documents. A workspace's name holds no `/`; a document's id may."""
+    return f"{workspace}/{document}"
+
+
+def split_document_key(key: str) -> tuple[str, str]:
+    """Workspace and document of a document key.
+
+    Raises:
+        ValueError: the key has no workspace or no document.
+    """
+    workspace, _, document = key.partition(SEPARATOR)
+    if not workspace or not document:
+        raise ValueError(f"the key {key!r} is not workspace/document")
+    return workspace, document
+
+
+def status_key(workspace: str, document: str, stage: str, index_version: str | None) -> str:
+    return f"{document_key(workspace, document)}/{stage}" + (f"@{index_version}" if index_version else "")
+
+
+def part_key(workspace: str, document: str, part: int) -> str:
+    return f"{document_key(workspace, document)}/{part}"
+
+
+def turn_key(conversation: str, turn: str) -> str:
+    return f"{conversation}/{turn}"
+
+
+def murmur2(data: bytes) -> int:
+    """Unsigned 32-bit murmur2 with Kafka's seed. Source: org.apache.kafka.common.utils.Utils.murmur2."""
+    m, mask = 0x5BD1E995, 0xFFFFFFFF
+    h = (0x9747B28C ^ len(data)) & mask
+    whole = len(data) & ~3
+    for i in range(0, whole, 4):
+        k = int.from_bytes(data[i:i + 4], "little") * m & mask
+        k = (k ^ k >> 24) * m & mask
+        h = (h * m & mask) ^ k
+    if whole < len(data):
+        h = (h ^ int.from_bytes(data[whole:], "little")) * m & mask
+    h = (h ^ h >> 13) * m & mask
+    return h ^ h >> 15
+
+
+def partition(key: str, partitions: int) -> int:
+    """The partition of `key` among `partitions`, the same as Kafka's Java client's."""
+    return (murmur2(key.encode()) & 0x7FFFFFFF) % partitions
+
+
+def _digest(*parts: str | int) -> str:
+    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:32]
+
+
+def chunk_id(workspace: str, document: str, version: int, chunk: int) -> str:
+    """Id of a chunk: 32 hex digits of SHA-256 over workspace, document, version and ordinal."""
+    return _digest("chunk", workspace, document, version, chunk)
+
+
+def row_id(workspace: str, document: str, version: int, row: int) -> str:
+    """Id of one vector of a document, by its place among the document's rows."""
+    return _digest("row", workspace, document, version, row)
+
+
+def answer_id(conversation: str, subject: str, request: str) -> str:
+    """Id of an answer. The same person asking twice with one request id in a conversation asks once."""
+    return _digest("answer", conversation, subject, request)

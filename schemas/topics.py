@@ -1,0 +1,126 @@
+"""Every topic: its key, what is hashed to find the partition, how it is cleaned up, what it carries, who may use it.
+
+`weir up` creates the topics from this table, the Kafka ACLs of production are generated from it, and a test compares
+it with the broker. A name with `{cut}` or `{version}` stands for one topic per cutting recipe or index version.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+DAY = 24 * 3600 * 1000
+"""Milliseconds."""
+
+COMPACT = {"cleanup.policy": "compact", "delete.retention.ms": str(30 * DAY), "segment.ms": str(DAY),
+           "min.cleanable.dirty.ratio": "0.2"}
+"""A tombstone stays 30 days; a view that was away longer must be rebuilt."""
+
+
+def keep(days: int) -> dict[str, str]:
+    return {"cleanup.policy": "delete", "retention.ms": str(days * DAY)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topic:
+    name: str
+    key: str
+    """What the key is made of."""
+    config: dict[str, str]
+    records: tuple[str, ...]
+    """Names of the records it carries, from `schemas.events`."""
+    writers: tuple[str, ...]
+    """Processes that may write; `publishers` are programs of users."""
+    readers: tuple[str, ...]
+    partition_key: str = ""
+    """The part of the key that is hashed, where it is not the whole key."""
+    transactional: bool = True
+    """False where readers must never wait for an open transaction."""
+
+    @property
+    def compacted(self) -> bool:
+        return self.config["cleanup.policy"] == "compact"
+
+    def named(self, prefix: str = "", **parts: str) -> str:
+        """Its name on the broker."""
+        return prefix + self.name.format(**parts)
+
+
+DOCUMENTS = Topic(
+    name="documents", key="workspace/document", config=COMPACT, records=("DocumentPublished",),
+    writers=("publishers", "gateway"), readers=("streams.documents", "consumers.views"))
+CHUNKS = Topic(
+    name="chunks.{cut}", key="workspace/document", config=COMPACT, records=("DocumentCut", "DocumentDeleted"),
+    writers=("streams.documents",), readers=("streams.embeddings", "consumers.keywords"))
+EMBEDDINGS = Topic(
+    name="embeddings.{version}", key="workspace/document/part", partition_key="workspace/document", config=COMPACT,
+    records=("EmbeddingPart", "DocumentDeleted"), writers=("streams.embeddings",), readers=("consumers.vectors",))
+DOCUMENT_STATUS = Topic(
+    name="document-status", key="workspace/document/stage", partition_key="workspace/document", config=COMPACT,
+    records=("DocumentStatus",),
+    writers=("streams.documents", "streams.embeddings", "consumers.vectors", "consumers.keywords"),
+    readers=("consumers.views",))
+INDEXES = Topic(
+    name="indexes", key="index", config=COMPACT, records=("Index",), writers=("operators",),
+    readers=("streams.documents", "streams.embeddings", "streams.answers", "consumers.vectors", "consumers.keywords",
+             "gateway"))
+QUESTIONS = Topic(
+    name="questions", key="conversation", config=keep(7), records=("QuestionAsked", "CancelAnswer"),
+    writers=("gateway",), readers=("streams.answers", "streams.watchdog"), transactional=False)
+ANSWERS = Topic(
+    name="answers", key="conversation", config=keep(1), records=("AnswerFrame",),
+    writers=("streams.answers", "streams.watchdog"), readers=("gateway", "streams.turns", "streams.watchdog"),
+    transactional=False)
+TURNS = Topic(
+    name="turns", key="conversation/turn", partition_key="conversation", config=COMPACT, records=("Turn",),
+    writers=("streams.turns",), readers=("consumers.views",))
+AGENT_EVENTS = Topic(
+    name="agent-events", key="task", config=keep(90), records=(),
+    writers=("gateway", "streams.planner", "streams.agents", "consumers.tools"),
+    readers=("streams.agents", "streams.planner", "consumers.views"), transactional=False)
+AGENT_STATE = Topic(
+    name="agent-state", key="task", config=COMPACT, records=(), writers=("streams.agents",),
+    readers=("streams.agents", "consumers.views"))
+AGENT_COMMANDS = Topic(
+    name="agent-commands", key="task", config=keep(7), records=(), writers=("streams.agents",),
+    readers=("streams.planner", "consumers.tools"))
+AGENT_EFFECTS = Topic(
+    name="agent-effects", key="task", config=keep(30), records=(), writers=("streams.agents",),
+    readers=("consumers.tools",))
+EFFECT_LOG = Topic(
+    name="effect-log", key="idempotency key", partition_key="task", config=COMPACT, records=(),
+    writers=("consumers.tools",), readers=("consumers.tools",))
+DECISIONS = Topic(
+    name="decisions", key="approval", config=COMPACT, records=(), writers=("streams.agents",),
+    readers=("gateway", "consumers.views", "approvers"))
+TASK_RESULTS = Topic(
+    name="task-results", key="task", config=COMPACT, records=(), writers=("streams.agents",),
+    readers=("gateway", "consumers.views"))
+WORKSPACES = Topic(
+    name="workspaces", key="workspace", config=COMPACT, records=("Workspace",), writers=("gateway",),
+    readers=("gateway", "streams.answers"))
+GOLDEN = Topic(name="golden", key="set", config=COMPACT, records=(), writers=("gateway",), readers=("operators",))
+USAGE = Topic(
+    name="usage", key="subject", config=keep(400), records=("Usage",), writers=("streams.turns",),
+    readers=("consumers.views",))
+FEEDBACK = Topic(
+    name="feedback", key="subject", config=keep(400), records=("Feedback",), writers=("gateway",),
+    readers=("consumers.views",))
+AUDIT = Topic(
+    name="audit", key="subject", config=keep(400), records=("Audit",), writers=("gateway", "operators"),
+    readers=("operators",))
+DEAD_LETTERS = Topic(
+    name="dead-letters", key="origin: group/topic/partition/offset", config=keep(30), records=("DeadLetter",),
+    writers=("streams.documents", "streams.embeddings", "streams.answers", "streams.turns", "streams.watchdog",
+             "consumers.vectors", "consumers.keywords", "consumers.views"),
+    readers=("operators", "gateway"))
+REPLAYS = Topic(
+    name="replays", key="origin: group/topic/partition/offset", config=keep(7), records=("DeadLetter",),
+    writers=("operators", "gateway"),
+    readers=("streams.documents", "streams.embeddings", "streams.answers", "streams.turns", "streams.watchdog",
+             "consumers.vectors", "consumers.keywords", "consumers.views"))
+
+TOPICS = (
+    DOCUMENTS, CHUNKS, EMBEDDINGS, DOCUMENT_STATUS, INDEXES, QUESTIONS, ANSWERS, TURNS, AGENT_EVENTS, AGENT_STATE,
+    AGENT_COMMANDS, AGENT_EFFECTS, EFFECT_LOG, DECISIONS, TASK_RESULTS, WORKSPACES, GOLDEN, USAGE, FEEDBACK, AUDIT,
+    DEAD_LETTERS, REPLAYS,
+)

@@ -1,0 +1,170 @@
+"""Every setting of Weir: the environment variable `WEIR_<NAME>`, its default and what it is for.
+
+Addresses left empty are derived from `WEIR_PORT_BASE`, so that a second Weir beside the first needs one setting.
+`docs/reference/settings.md` is generated from this file; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from weir.errors import SettingsError
+from weir.ports import PORT_BASE, Port
+
+__all__ = ["Port", "Settings", "environment", "load"]
+
+
+class Settings(BaseSettings):
+    """Read once at a process's start and passed down; nothing reads the environment later."""
+
+    model_config = SettingsConfigDict(env_prefix="WEIR_", extra="ignore", frozen=True)
+
+    # -- where things are -----------------------------------------------------------------------------------------
+    home: Path = Field(Path(".weir"), description="Folder of all state: server data, logs, blobs, secrets.")
+    servers_dir: Path = Field(Path(".servers"), description="Folder of the downloaded servers and models.")
+    java_home: Path | None = Field(None, description="A JDK of 21 or newer; found by itself when empty.")
+    host: str = Field("127.0.0.1", description="Address that the gateway and the local servers listen on.")
+    port_base: int = Field(PORT_BASE, ge=1024, le=65000, description="First of the 100 local ports Weir uses.")
+    prefix: str = Field("", pattern=r"^[a-z0-9-]*$", description="Put before every topic, group, collection and "
+                        "index name, so that two Weirs can share servers.")
+
+    # -- servers --------------------------------------------------------------------------------------------------
+    kafka: str = Field("", description="Bootstrap servers of Kafka, `host:port,...`.")
+    kafka_security: str = Field("PLAINTEXT", description="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.")
+    kafka_username: str = Field("", description="SASL user (SCRAM-SHA-512).")
+    kafka_password_file: Path | None = Field(None, description="File that holds the SASL password.")
+    kafka_ca_file: Path | None = Field(None, description="CA certificates for SSL.")
+    kafka_partitions: int = Field(12, ge=1, le=10000, description="Partitions of the keyed topics when created.")
+    kafka_replication: int = Field(1, ge=1, le=9, description="Replicas of each partition when created.")
+    elasticsearch: str = Field("", description="URL of Elasticsearch, several separated by commas.")
+    elasticsearch_username: str = Field("", description="User of Elasticsearch.")
+    elasticsearch_password_file: Path | None = Field(None, description="File that holds that user's password.")
+    elasticsearch_ca_file: Path | None = Field(None, description="CA certificates of Elasticsearch.")
+    elasticsearch_shards: int = Field(1, ge=1, description="Primary shards of each keyword index when created.")
+    elasticsearch_replicas: int = Field(0, ge=0, description="Replicas of each shard when created.")
+    milvus: str = Field("", description="URI of Milvus, `http://host:port`.")
+    milvus_username: str = Field("root", description="User of Milvus.")
+    milvus_password_file: Path | None = Field(None, description="File that holds that user's password.")
+    triton: str = Field("", description="gRPC address of Triton, `host:port`.")
+    blobs: str = Field("", description="Object store of large records: a folder, or `s3://bucket/prefix`.")
+
+    # -- identity -------------------------------------------------------------------------------------------------
+    issuer: str = Field("local", description="`local`, or the URL of an OpenID Connect provider.")
+    audience: str = Field("weir", description="Audience that a token must name.")
+    token_algorithm: str = Field("EdDSA", description="The one signature algorithm that is accepted.")
+    oidc_client_id: str = Field("", description="Client id for the page's sign-in with an OpenID Connect provider.")
+    oidc_client_secret_file: Path | None = Field(None, description="File that holds the client secret.")
+    groups_claim: str = Field("groups", description="Claim of the token that lists a person's groups.")
+    admin_group: str = Field("weir-admins", description="Group whose members may operate Weir.")
+    publisher_group: str = Field("publishers", description="Group that may publish where a workspace says nothing.")
+    public_url: str = Field("", description="Address under which people reach the gateway, when behind a proxy.")
+
+    # -- models ---------------------------------------------------------------------------------------------------
+    model: str = Field("extractive", description="`extractive`, `openai:NAME` or `anthropic:NAME`.")
+    model_url: str = Field("", description="Base URL of an OpenAI- or Anthropic-compatible server.")
+    model_key_file: Path | None = Field(None, description="File that holds the API key of the model.")
+    model_timeout: float = Field(60.0, gt=0, description="Seconds to wait for a language model's next token.")
+
+    # -- limits ---------------------------------------------------------------------------------------------------
+    max_document_bytes: int = Field(32 * 2**20, gt=0, description="Largest document accepted, in bytes.")
+    max_document_chunks: int = Field(50_000, gt=0, description="Most chunks that one document may be cut into.")
+    max_question_chars: int = Field(4000, gt=0, description="Longest question, in characters.")
+    max_record_bytes: int = Field(512 * 1024, gt=1024, description="Records above this become claim checks.")
+    questions_per_minute: int = Field(60, gt=0, description="Questions one person may ask in a minute.")
+    questions_in_flight: int = Field(4, gt=0, description="Questions one person may have open at a time.")
+    publishes_per_minute: int = Field(6000, gt=0, description="Documents one person may publish in a minute.")
+    open_answers: int = Field(2000, gt=0, description="Answers one gateway streams at a time.")
+    session_buffer: int = Field(256, gt=0, description="Frames waiting for a slow client before it is dropped.")
+    answer_concurrency: int = Field(16, gt=0, description="Questions one answers worker works on at a time.")
+    answer_timeout: float = Field(120.0, gt=0, description="Seconds until the watchdog ends an answer that has "
+                                  "stopped moving.")
+    views_lag: float = Field(2.0, gt=0, description="Seconds that the access view may be behind before answers wait.")
+    drain_timeout: float = Field(5.0, gt=0, description="Seconds a worker gets to finish before it hands over.")
+
+    # -- processes ------------------------------------------------------------------------------------------------
+    process: str = Field("", description="Name of this process in logs and metrics; set by the supervisor.")
+    instance: str = Field("0", description="Number of this process among its equals.")
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    metrics_port: int = Field(0, ge=0, description="Port of this process's Prometheus metrics; 0 serves none.")
+    otlp_endpoint: str = Field("", description="OTLP/HTTP collector for traces; empty keeps them in the logs only.")
+    kafka_heap: str = Field("512m", description="Heap of the local Kafka broker.")
+    elasticsearch_heap: str = Field("512m", description="Heap of the local Elasticsearch node.")
+    triton_threads: int = Field(0, ge=0, description="Threads of each local embedder instance; 0 takes every core.")
+
+    def port(self, which: Port) -> int:
+        return self.port_base + which
+
+    @cached_property
+    def kafka_address(self) -> str:
+        return self.kafka or f"{self.host}:{self.port(Port.KAFKA)}"
+
+    @cached_property
+    def elasticsearch_urls(self) -> list[str]:
+        return (self.elasticsearch or f"http://{self.host}:{self.port(Port.ELASTICSEARCH)}").split(",")
+
+    @cached_property
+    def milvus_uri(self) -> str:
+        return self.milvus or f"http://{self.host}:{self.port(Port.MILVUS)}"
+
+    @cached_property
+    def milvus_password(self) -> SecretStr:
+        """Password of `milvus_username`: from its file, or the one that the local server was given.
+
+        Raises:
+            SettingsError: the file is set and cannot be read.
+        """
+        local = self.home / "secrets" / "milvus"
+        path = self.milvus_password_file or (local if not self.milvus and local.exists() else None)
+        return self.secret(path) or SecretStr("")
+
+    @cached_property
+    def triton_address(self) -> str:
+        return self.triton or f"{self.host}:{self.port(Port.TRITON_GRPC)}"
+
+    @cached_property
+    def gateway_url(self) -> str:
+        return self.public_url or f"http://{self.host}:{self.port(Port.GATEWAY)}"
+
+    @cached_property
+    def blobs_url(self) -> str:
+        return self.blobs or str((self.home / "blobs").absolute())
+
+    def secret(self, path: Path | None) -> SecretStr | None:
+        """The first line of a secret's file, or None where no file is set.
+
+        Raises:
+            SettingsError: the file is set and cannot be read.
+        """
+        if path is None:
+            return None
+        try:
+            return SecretStr(path.read_text().splitlines()[0].strip())
+        except (OSError, IndexError) as e:
+            raise SettingsError(f"cannot read the secret in {path}: {e}. Write it there as one line.") from e
+
+
+def load() -> Settings:
+    """Settings from the environment.
+
+    Raises:
+        SettingsError: a value is missing or wrong; the message names the variable.
+    """
+    try:
+        return Settings()
+    except ValidationError as e:
+        lines = [f"WEIR_{'_'.join(map(str, x['loc'])).upper()}: {x['msg']} (got {x['input']!r})" for x in e.errors()]
+        raise SettingsError("wrong settings:\n  " + "\n  ".join(lines)) from e
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The `WEIR_*` variables that give a child process exactly these settings."""
+    child = {k: v for k, v in os.environ.items() if not k.startswith("WEIR_")}
+    for name, value in settings.model_dump().items():
+        if value not in (None, ""):
+            child[f"WEIR_{name.upper()}"] = str(value)
+    return child
