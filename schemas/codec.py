@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
@@ -122,7 +122,7 @@ def _writer(mark: bytes) -> tuple[str, dict[str, Any]]:
 def _plain(value: Any) -> Any:
     """Dataclasses as what fastavro writes: records in unions carry their name."""
     if is_dataclass(type(value)):
-        hints = _hints(type(value))
+        hints = _hints(cast("Hashable", type(value)))
         return {name: _named(getattr(value, name)) if _is_record_union(hint) else _plain(getattr(value, name))
                 for name, hint in hints.items()}
     if isinstance(value, Enum):
@@ -147,7 +147,7 @@ def _build(kind: Any, plain: Any) -> Any:
         item = get_args(kind)[0]
         return [_build(item, p) for p in plain] if is_dataclass(item) else plain
     if is_dataclass(kind):
-        return cast("type", kind)(**{name: _build(hint, plain[name]) for name, hint in _hints(kind).items()})
+        return cast("type", kind)(**{name: _build(hint, plain[name]) for name, hint in _hints(cast("Hashable", kind)).items()})
     if isinstance(kind, type) and issubclass(kind, Enum):
         return kind(plain)
     return plain
