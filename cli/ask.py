@@ -1,0 +1,127 @@
+"""`weir ask` and `weir search`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cli.client import Client, token_for
+from weir import settings as settings_module
+from weir.errors import ModelError, WeirError
+
+Workspace = Annotated[str, typer.Option("--workspace", "-w", help="Workspace to ask in.")]
+User = Annotated[str, typer.Option("--user", "-u", help="Person of the local issuer to ask as; WEIR_TOKEN goes first.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+
+BEFORE_TEXT = {"accepted": "looking for sources ...", "reset": "the worker was lost; another begins again ..."}
+
+
+def ask(
+    question: Annotated[str, typer.Argument(help="The question, in quotes.")],
+    workspace: Workspace = "sample",
+    user: User = "reader",
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow up on your last question.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a question and watch the cited answer stream."""
+    settings = settings_module.load()
+    memory = settings.home / "run" / f"last-turn-{user}.json"
+    body = {"request_id": str(uuid.uuid4()), "workspace": workspace, "question": question}
+    if follow:
+        body |= _last_turn(memory)
+    done = asyncio.run(_ask(settings, token_for(settings, user), body, quiet=as_json))
+    memory.parent.mkdir(parents=True, exist_ok=True)
+    memory.write_text(json.dumps({"conversation": done["conversation"], "follows": done["answer"]}))
+    if as_json:
+        print(json.dumps(done, ensure_ascii=False, indent=2))
+
+
+def _last_turn(memory: Path) -> dict[str, str]:
+    try:
+        return dict(json.loads(memory.read_text()))
+    except FileNotFoundError:
+        raise typer.BadParameter("there is no question to follow yet; ask one without --follow first") from None
+
+
+async def _ask(settings: settings_module.Settings, token: str, body: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
+    """Streams one answer to the terminal; returns its `done` frame."""
+    out, status = Console(quiet=quiet, highlight=False), Console(stderr=True, quiet=quiet)
+    async with Client(settings, token) as client:
+        with status.status("asking ...") as progress:
+            async for frame in client.ask(body):
+                match frame["type"]:
+                    case "accepted" | "reset":
+                        progress.update(BEFORE_TEXT[frame["type"]])
+                    case "sources":
+                        progress.update(f"reading {len(frame['sources'])} sources ...")
+                    case "delta":
+                        progress.stop()
+                        out.print(frame["text"], end="", markup=False)
+                    case "snapshot":
+                        progress.stop()
+                        out.print("\n" + frame["text"], end="", markup=False)
+                    case "done":
+                        progress.stop()
+                        _print_sources(out, frame)
+                        return frame
+                    case "error":
+                        raise _failed(frame)
+    raise ModelError("the stream ended without an answer; ask again")
+
+
+def _print_sources(out: Console, done: dict[str, Any]) -> None:
+    out.print("\n")
+    cited = sorted({c["source"] for c in done["citations"]})
+    for source in done["sources"]:
+        if source["number"] in cited:
+            place = " > ".join([source["title"] or source["document"], *source["heading_path"]])
+            out.print(f"  [{source['number']}] {place}  ({source['document']})"
+                      + ("  a newer version is on its way" if source["being_replaced"] else ""), markup=False)
+    for notice in done["notices"]:
+        out.print(f"  note: {notice}", markup=False)
+
+
+def _failed(frame: dict[str, Any]) -> WeirError:
+    error = WeirError(frame["message"], retry_after=frame.get("retry_after"))
+    error.code = frame["code"]
+    return error
+
+
+def search(
+    question: Annotated[str, typer.Argument(help="What to look for.")],
+    workspace: Workspace = "sample",
+    user: User = "reader",
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100, help="How many passages.")] = 10,
+    explain: Annotated[bool, typer.Option("--explain", help="Show how each passage was found.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Find passages without an answer."""
+    settings = settings_module.load()
+    body = {"workspace": workspace, "question": question, "limit": limit, "explain": explain}
+
+    async def call() -> dict[str, Any]:
+        async with Client(settings, token_for(settings, user)) as client:
+            return dict(await client.call("POST", "/v1/search", json=body))
+
+    found = asyncio.run(call())
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False, indent=2))
+        return
+    console = Console(highlight=False)
+    table = Table("", "score", "document", "passage", show_lines=True)
+    for source in found["sources"]:
+        place = " > ".join([source["title"] or source["document"], *source["heading_path"]])
+        table.add_row(str(source["number"]), f"{source['score']:.2f}", place, source["text"][:300])
+    console.print(table)
+    for notice in found["notices"]:
+        console.print(f"note: {notice}", markup=False)
+    if explain:
+        console.print_json(json.dumps(found["explain"]))
+    console.print("  ".join(f"{stage} {ms:.0f} ms" for stage, ms in found["timings"].items()))
