@@ -127,8 +127,9 @@ def _add(outline: Outline, lines: list[_Line]) -> None:
     paragraph: list[_Line] = []
 
     def flush() -> None:
-        outline.block(_joined(paragraph, full))
-        paragraph.clear()
+        if paragraph:
+            outline.block(_joined(paragraph, full))
+            paragraph.clear()
 
     page = -1
     heading: list[_Line] = []
