@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, cast
 
 from elasticsearch import AsyncElasticsearch, BadRequestError
 from elasticsearch.helpers import async_bulk
@@ -23,26 +23,32 @@ from weir.retrieval.analysis import ANALYSIS, ANALYZER, SIMILARITY, keywords, wi
 from weir.settings import Settings
 from weir.stores import elasticsearch_errors
 
+ID = {"type": "keyword"}
 KEYWORD = {"type": "keyword", "ignore_above": 8191}
+"""A longer text cannot be a term; nobody can filter by it."""
 STORED = {"type": "keyword", "index": False, "doc_values": False}
+STORED_NUMBER = {"type": "long", "index": False, "doc_values": False}
 """Kept in the source and nowhere else."""
 
 CHUNK_FIELDS: dict[str, Any] = {
-    "chunk": {"type": "keyword"}, "workspace": KEYWORD, "document": KEYWORD, "version": {"type": "long"},
+    "chunk": ID, "workspace": ID, "document": ID, "version": {"type": "long"},
     "document_chunks": {"type": "integer"}, "ordinal": {"type": "integer"}, "groups": KEYWORD,
     "clearance": {"type": "integer"},
     "terms": {"type": "text", "analyzer": ANALYZER, "similarity": "weir", "index_options": "freqs"},
     "metadata": {"type": "nested", "properties": {
         "key": KEYWORD, "string": KEYWORD, "long": {"type": "long"}, "double": {"type": "double"},
         "date": {"type": "date", "format": "strict_date"}, "boolean": {"type": "boolean"}}},
-    **dict.fromkeys(("text", "context", "heading_path", "title", "source", "media_type", "passage"), STORED),
-    **dict.fromkeys(("section", "section_chunk", "section_chars", "start", "end", "published_at"),
-                    {"type": "long", "index": False, "doc_values": False}),
+    **dict.fromkeys(("text", "context", "heading_path", "title", "source", "media_type", "passage", "section_chunk"),
+                    STORED),
+    **dict.fromkeys(("section", "section_chars", "start", "end", "published_at"), STORED_NUMBER),
 }
 SECTION_FIELDS: dict[str, Any] = {
-    "workspace": KEYWORD, "document": KEYWORD, "version": {"type": "long"}, "ordinal": {"type": "integer"},
+    "workspace": ID, "document": ID, "version": {"type": "long"}, "ordinal": {"type": "integer"},
     "title": STORED, "heading_path": STORED, "text": STORED, "source": STORED,
 }
+
+COLUMNS = [{"field": name} for name in ("chunk", "document", "version", "document_chunks")]
+"""What a search reads of a hit."""
 
 BULK_RECORDS, BULK_BYTES = 500, 5 * 2**20
 BULK_TIMEOUT = 60.0
@@ -169,7 +175,7 @@ class KeywordIndex:
             _, failed = await async_bulk(
                 self._es.options(request_timeout=BULK_TIMEOUT), actions, chunk_size=BULK_RECORDS,
                 max_chunk_bytes=BULK_BYTES, max_retries=3, initial_backoff=0.2, raise_on_error=False)
-        wrong = [item for item in failed if isinstance(item, dict) and item.get("delete", {}).get("status") != 404]
+        wrong = [item for item in cast("list[dict[str, Any]]", failed) if item.get("delete", {}).get("status") != 404]
         if wrong:
             raise _bulk_error(wrong, doing)
 
@@ -224,7 +230,7 @@ class KeywordIndex:
                 # Scores over all shards' statistics: those of one shard would distort the fusion.
                 search_type="dfs_query_then_fetch", allow_partial_search_results=False, track_total_hits=False,
                 # Only columns are read. Ids and sources lie in compressed blocks, which cost more than the search.
-                stored_fields="_none_", docvalue_fields=["chunk", "document", "version", "document_chunks"],
+                stored_fields="_none_", docvalue_fields=COLUMNS,
                 filter_path=["hits.hits._score", "hits.hits.fields"])
         found = []
         for hit in reply.get("hits", {}).get("hits", ()):

@@ -1,0 +1,179 @@
+"""Vectors in Milvus: one a chunk, and one a window where the cutting recipe has windows.
+
+    dense(chunk) = (1 - w) cosine(question, chunk) + w max cosine(question, its windows)
+
+A chunk without windows has one row, which counts as both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pymilvus import DataType, MilvusClient
+
+from schemas import keys
+from schemas.events import EmbeddingPart
+from weir.access import milvus_metadata, token
+from weir.stores import Milvus
+
+M, EF_CONSTRUCTION = 16, 200
+PARTITIONS = 16
+"""Of the partition key, the workspace: a search reads the one partition of its workspace."""
+MAX_GROUPS = 1024
+"""Most groups of one document."""
+WRITE_ROWS = 1000
+"""Rows of one write."""
+WRITE_TIMEOUT, SEARCH_TIMEOUT, CREATE_TIMEOUT = 60.0, 5.0, 120.0
+"""Seconds."""
+WHOLE_CHUNK = -1
+"""`window` of the row that stands for a whole chunk."""
+
+
+@dataclass(slots=True)
+class ChunkScore:
+    """Cosines of one chunk, None where no row of that kind was among those found."""
+
+    document: str
+    """Token of the document (`weir.access.token`)."""
+    version: int
+    document_chunks: int
+    chunk: float | None = None
+    window: float | None = None
+    """The best of its windows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search found."""
+
+    chunks: dict[str, ChunkScore]
+    exhausted: bool
+    """All that passed the filter was found: no chunk besides these exists."""
+
+
+class VectorCollection:
+    """The collection of one index version.
+
+    Every method raises Unavailable where Milvus does not answer or the collection is not loaded.
+    """
+
+    def __init__(self, milvus: Milvus, name: str, dimension: int) -> None:
+        self.name, self.dimension = name, dimension
+        self._milvus = milvus
+
+    # -- writing --------------------------------------------------------------------------------------------------
+
+    async def create(self) -> None:
+        """Creates the collection and its index where they do not exist, and loads it."""
+        await self._milvus.run(f"creating {self.name}", self._create)
+
+    def _create(self, client: MilvusClient) -> None:
+        if not client.has_collection(self.name, timeout=CREATE_TIMEOUT):
+            schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
+            schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=32)
+            schema.add_field("workspace", DataType.VARCHAR, max_length=32, is_partition_key=True)
+            for name in ("chunk", "document"):
+                schema.add_field(name, DataType.VARCHAR, max_length=32)
+            for name in ("window", "version", "document_chunks", "clearance"):
+                schema.add_field(name, DataType.INT64)
+            schema.add_field("groups", DataType.ARRAY, element_type=DataType.VARCHAR, max_length=32,
+                             max_capacity=MAX_GROUPS)
+            schema.add_field("metadata", DataType.JSON)
+            schema.add_field("vector", DataType.FLOAT_VECTOR, dim=self.dimension)
+            index = client.prepare_index_params()
+            index.add_index("vector", index_type="HNSW", metric_type="COSINE",
+                            params={"M": M, "efConstruction": EF_CONSTRUCTION})
+            client.create_collection(self.name, schema=schema, index_params=index, num_partitions=PARTITIONS,
+                                     consistency_level="Bounded", timeout=CREATE_TIMEOUT)
+        client.load_collection(self.name, timeout=CREATE_TIMEOUT)
+
+    async def drop(self) -> None:
+        """Deletes the collection; harmless where it does not exist."""
+        await self._milvus.run(f"deleting {self.name}",
+                               lambda client: client.drop_collection(self.name, timeout=CREATE_TIMEOUT))
+
+    async def upsert(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Writes rows as `rows_of` makes them. Writing a row again changes nothing."""
+        for at in range(0, len(rows), WRITE_ROWS):
+            part = list(rows[at:at + WRITE_ROWS])
+            await self._milvus.run(f"writing to {self.name}", lambda client, part=part: client.upsert(  # type: ignore[misc]  # no types in pymilvus
+                self.name, part, timeout=WRITE_TIMEOUT))
+
+    async def delete(self, ids: Sequence[str]) -> None:
+        """Deletes rows by id; harmless where they do not exist."""
+        for at in range(0, len(ids), WRITE_ROWS):
+            part = list(ids[at:at + WRITE_ROWS])
+            await self._milvus.run(f"deleting from {self.name}", lambda client, part=part: client.delete(  # type: ignore[misc]  # no types in pymilvus
+                self.name, ids=part, timeout=WRITE_TIMEOUT))
+
+    async def count(self, workspace: str | None = None, document: str | None = None) -> int:
+        """Rows, those written a moment ago included. For tests and operators: it waits for the writes, 200 ms or so."""
+        parts = [f'{name} == "{token(value)}"' for name, value in (("workspace", workspace), ("document", document))
+                 if value is not None]
+        reply = await self._milvus.run(f"counting in {self.name}", lambda client: client.query(
+            self.name, filter=" and ".join(parts), output_fields=["count(*)"], consistency_level="Strong",
+            timeout=WRITE_TIMEOUT))
+        return int(reply[0]["count(*)"])
+
+    # -- asking ---------------------------------------------------------------------------------------------------
+
+    async def search(self, vector: npt.NDArray[np.float32], filter: str, rows: int) -> Found:
+        """The chunks of the best `rows` rows, and their cosines as far as those rows tell them.
+
+        Rows written within the last moments may be missing.
+
+        Args:
+            vector: (dimension,) of length 1.
+            filter: from `weir.access.milvus_filter`.
+        """
+        found, chunks = await self._rows(vector, filter, rows)
+        return Found(chunks, exhausted=found < rows)
+
+    async def scores(self, vector: npt.NDArray[np.float32], chunks: Sequence[str], filter: str, rows: int
+                     ) -> dict[str, ChunkScore]:
+        """Both cosines of these chunks; one that is not there, or not for this person, is left out.
+
+        Args:
+            rows: upper limit of rows that these chunks have.
+        """
+        if not chunks:
+            return {}
+        ids = ", ".join(f'"{int(chunk, 16):032x}"' for chunk in chunks)
+        _, found = await self._rows(vector, f"chunk in [{ids}] and {filter}", rows)
+        return found
+
+    async def _rows(self, vector: npt.NDArray[np.float32], filter: str, rows: int
+                    ) -> tuple[int, dict[str, ChunkScore]]:
+        reply = await self._milvus.run("searching vectors", lambda client: client.search(
+            self.name, data=[vector], filter=filter, limit=rows, timeout=SEARCH_TIMEOUT, anns_field="vector",
+            output_fields=["chunk", "window", "document", "version", "document_chunks"],
+            search_params={"metric_type": "COSINE", "params": {"ef": rows}}, consistency_level="Bounded"))
+        chunks: dict[str, ChunkScore] = {}
+        for hit in reply[0]:
+            row, cosine = hit["entity"], float(hit["distance"])
+            score = chunks.get(row["chunk"])
+            if score is None:
+                score = chunks[row["chunk"]] = ChunkScore(row["document"], row["version"], row["document_chunks"])
+            if row["window"] == WHOLE_CHUNK:
+                score.chunk = cosine
+            elif score.window is None or cosine > score.window:
+                score.window = cosine
+        return len(reply[0]), chunks
+
+
+def rows_of(part: EmbeddingPart) -> Iterator[dict[str, Any]]:
+    """The rows that one part of a document's vectors makes."""
+    vectors = np.frombuffer(part.vectors, "<f2").reshape(-1, part.dimension).astype(np.float32)
+    document, workspace = token(part.document), token(part.workspace)
+    groups = sorted({token(group) for group in part.groups})[:MAX_GROUPS]
+    metadata = milvus_metadata(part.metadata)
+    for at, (row, vector) in enumerate(zip(part.rows, vectors, strict=True)):
+        yield {"id": keys.row_id(part.workspace, part.document, part.version, part.first_row + at),
+               "workspace": workspace, "document": document, "version": part.version,
+               "chunk": keys.chunk_id(part.workspace, part.document, part.version, row.chunk), "window": row.window,
+               "document_chunks": part.total_chunks, "groups": groups, "clearance": part.clearance,
+               "metadata": metadata, "vector": vector}

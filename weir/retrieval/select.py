@@ -1,0 +1,85 @@
+"""From ranked passages to the context of an answer. Pure.
+
+A passage that stands in a short section becomes that whole section; passages that touch become one; what another
+passage already says is left out; and all of it fits a budget of characters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from schemas.events import Source
+
+SectionKey = tuple[str, int, int]
+"""Document, version, ordinal of the section."""
+
+PARENT_CHARS = 2400
+"""Longest section that is taken whole, in characters: three chunks."""
+TOUCHING = 8
+"""Passages with at most so many characters between them, white space as a rule, are one."""
+
+
+def section_of(source: Source) -> SectionKey:
+    return source.document, source.version, source.section
+
+
+def select(ranked: Sequence[Source], sections: Mapping[SectionKey, str], budget: int) -> list[Source]:
+    """The passages to answer from, best first, numbered from 1.
+
+    Args:
+        ranked: one chunk each, best first.
+        sections: texts of their sections; where one is missing its chunks stay as they are.
+        budget: characters that all passages together may have. The best one is always taken.
+    """
+    chosen: list[Source] = []
+    for source in _unrepeated(ranked):
+        grown = _grown(source, sections.get(section_of(source)))
+        touched = [i for i, other in enumerate(chosen) if _touch(grown, other, sections)]
+        merged = _merged([grown, *(chosen[i] for i in touched)], sections) if touched else grown
+        # A whole section that does not fit is still good for its best chunk.
+        for wanted in ([merged, source] if not touched else [merged]):
+            rest = [other for i, other in enumerate(chosen) if i not in touched]
+            if not chosen or sum(len(other.text) for other in rest) + len(wanted.text) <= budget:
+                place = min(touched, default=len(chosen))
+                chosen = [*rest[:place], wanted, *rest[place:]]
+                break
+    return [replace(source, number=n) for n, source in enumerate(chosen, 1)]
+
+
+def one_version_each(ranked: Sequence[tuple[str, int]]) -> dict[str, int]:
+    """Document to the version that its best passage has: in the moment between two versions both can be found.
+
+    Args:
+        ranked: (document, version), best first.
+    """
+    chosen: dict[str, int] = {}
+    for document, version in ranked:
+        chosen.setdefault(document, version)
+    return chosen
+
+
+def _unrepeated(ranked: Sequence[Source]) -> list[Source]:
+    """Without those whose text a better one has, white space aside."""
+    said: dict[str, Source] = {}
+    for source in ranked:
+        said.setdefault(" ".join(source.text.split()), source)
+    return list(said.values())
+
+
+def _grown(source: Source, section: str | None) -> Source:
+    if section is None or len(section) > PARENT_CHARS or section[source.start:source.end] != source.text:
+        return source
+    return replace(source, text=section, start=0, end=len(section))
+
+
+def _touch(a: Source, b: Source, sections: Mapping[SectionKey, str]) -> bool:
+    return (section_of(a) == section_of(b) and section_of(a) in sections
+            and max(a.start, b.start) - min(a.end, b.end) <= TOUCHING)
+
+
+def _merged(parts: Sequence[Source], sections: Mapping[SectionKey, str]) -> Source:
+    """One passage over all of them, known by the best one's chunk."""
+    best = max(parts, key=lambda source: source.score)
+    start, end = min(source.start for source in parts), max(source.end for source in parts)
+    return replace(best, text=sections[section_of(best)][start:end], start=start, end=end)
