@@ -43,6 +43,14 @@ def _parsed(path: Path) -> dict[str, Any]:
     return cast("dict[str, Any]", parse_schema(json.loads(path.read_text())))
 
 
+def json_schema(text: str) -> Any:
+    """A schema from its JSON text, where a primitive may stand without quotes."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
 def schema_fingerprint(avro: Any) -> bytes:
     """The eight bytes that name a schema in front of a record, little-endian."""
     return bytes.fromhex(fingerprint(to_parsing_canonical_form(avro), "CRC-64-AVRO"))
@@ -147,7 +155,8 @@ def _build(kind: Any, plain: Any) -> Any:
         item = get_args(kind)[0]
         return [_build(item, p) for p in plain] if is_dataclass(item) else plain
     if is_dataclass(kind):
-        return cast("type", kind)(**{name: _build(hint, plain[name]) for name, hint in _hints(cast("Hashable", kind)).items()})
+        hints = _hints(cast("Hashable", kind))
+        return cast("type", kind)(**{name: _build(hint, plain[name]) for name, hint in hints.items()})
     if isinstance(kind, type) and issubclass(kind, Enum):
         return kind(plain)
     return plain

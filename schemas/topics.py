@@ -33,6 +33,8 @@ class Topic:
     readers: tuple[str, ...]
     partition_key: str = ""
     """The part of the key that is hashed, where it is not the whole key."""
+    partitions: int = 0
+    """How many it is created with; 0 stands for WEIR_KAFKA_PARTITIONS."""
     transactional: bool = True
     """False where readers must never wait for an open transaction."""
 
@@ -60,7 +62,7 @@ DOCUMENT_STATUS = Topic(
     writers=("streams.documents", "streams.embeddings", "consumers.vectors", "consumers.keywords"),
     readers=("consumers.views",))
 INDEXES = Topic(
-    name="indexes", key="index", config=COMPACT, records=("Index",), writers=("operators",),
+    name="indexes", key="index", partitions=1, config=COMPACT, records=("Index",), writers=("operators",),
     readers=("streams.documents", "streams.embeddings", "streams.answers", "consumers.vectors", "consumers.keywords",
              "gateway"))
 QUESTIONS = Topic(
@@ -96,9 +98,10 @@ TASK_RESULTS = Topic(
     name="task-results", key="task", config=COMPACT, records=(), writers=("streams.agents",),
     readers=("gateway", "consumers.views"))
 WORKSPACES = Topic(
-    name="workspaces", key="workspace", config=COMPACT, records=("Workspace",), writers=("gateway",),
+    name="workspaces", key="workspace", partitions=1, config=COMPACT, records=("Workspace",), writers=("gateway",),
     readers=("gateway", "streams.answers"))
-GOLDEN = Topic(name="golden", key="set", config=COMPACT, records=(), writers=("gateway",), readers=("operators",))
+GOLDEN = Topic(
+    name="golden", key="set", partitions=1, config=COMPACT, records=(), writers=("gateway",), readers=("operators",))
 USAGE = Topic(
     name="usage", key="subject", config=keep(400), records=("Usage",), writers=("streams.turns",),
     readers=("consumers.views",))

@@ -39,6 +39,7 @@ class Settings(BaseSettings):
     kafka_username: str = Field("", description="SASL user (SCRAM-SHA-512).")
     kafka_password_file: Path | None = Field(None, description="File that holds the SASL password.")
     kafka_ca_file: Path | None = Field(None, description="CA certificates for SSL.")
+    schema_registry: str = Field("", description="URL of a Confluent schema registry, for publishers that use one.")
     kafka_partitions: int = Field(12, ge=1, le=10000, description="Partitions of the keyed topics when created.")
     kafka_replication: int = Field(1, ge=1, le=9, description="Replicas of each partition when created.")
     elasticsearch: str = Field("", description="URL of Elasticsearch, several separated by commas.")

@@ -1,0 +1,14 @@
+"""Time as a value that is passed in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+Clock = Callable[[], int]
+"""Milliseconds since the epoch."""
+
+
+def system_clock() -> int:
+    """The machine's clock, in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000

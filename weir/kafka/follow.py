@@ -1,0 +1,106 @@
+"""Reading whole topics without a group: once to the end, or on and on."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+
+from weir.errors import Unavailable
+from weir.kafka.config import consumer_config
+from weir.kafka.records import Raw, from_message
+from weir.settings import Settings
+
+START_SECONDS = 30.0
+"""How long the brokers may take to name a topic's partitions."""
+
+
+def open_all(settings: Settings, topic: str) -> tuple[Consumer, int]:
+    """A consumer at the beginning of every partition of a topic, and how many these are. Blocks.
+
+    Raises:
+        Unavailable: Kafka does not answer, or there is no such topic.
+    """
+    config = consumer_config(settings, "weir-no-group", enable_partition_eof=True)
+    client = Consumer(config, logger=logging.getLogger("librdkafka"))
+    until = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            found = client.list_topics(topic, timeout=5).topics[topic]
+            if found.error is None and found.partitions:
+                break
+            reason = f"Kafka has no topic {topic}; `weir up` creates it"
+        except KafkaException as e:
+            reason = f"Kafka does not answer at {settings.kafka_address}: {e.args[0].str()}"
+        if time.monotonic() > until:
+            client.close()
+            raise Unavailable(reason)
+        time.sleep(0.2)
+    client.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in found.partitions])
+    return client, len(found.partitions)
+
+
+def read_all(settings: Settings, topic: str) -> list[Raw]:
+    """Every record that is in a topic now, each partition's in order. Blocks.
+
+    Raises:
+        Unavailable: Kafka does not answer, or there is no such topic.
+    """
+    found: list[Raw] = []
+    follower = Follower(settings, topic, found.extend, lambda: follower.stop())
+    follower.run()
+    return found
+
+
+class Follower:
+    """Reads a topic from its beginning and goes on. `run` blocks until `stop`: give it a thread.
+
+    Args:
+        records: gets what was read, in order of each partition.
+        caught_up: called once, when every partition was read to its end.
+    """
+
+    def __init__(self, settings: Settings, topic: str, records: Callable[[list[Raw]], Any],
+                 caught_up: Callable[[], Any]) -> None:
+        self._settings = settings
+        self._topic = topic
+        self._records = records
+        self._caught_up = caught_up
+        self._stop = threading.Event()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def run(self) -> None:
+        """Reads until `stop`.
+
+        Raises:
+            Unavailable: the topic cannot be read at all; an outage later is waited for.
+        """
+        client, partitions = open_all(self._settings, self._topic)
+        ended: set[int] = set()
+        behind = True
+        try:
+            while not self._stop.is_set():
+                message = client.poll(0.2)
+                if message is None:
+                    continue
+                raws = []
+                for m in (message, *client.consume(500, 0)):
+                    if (error := m.error()) is None:
+                        raws.append(from_message(m))
+                    elif error.code() == KafkaError._PARTITION_EOF:
+                        ended.add(m.partition() or 0)
+                    elif error.fatal() or error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                        raise Unavailable(f"cannot read {self._topic}: {error.str()}")
+                if raws:
+                    self._records(raws)
+                if behind and len(ended) == partitions:
+                    behind = False
+                    self._caught_up()
+        finally:
+            client.close()

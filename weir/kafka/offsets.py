@@ -1,0 +1,44 @@
+"""Which offset of a partition may be committed while records finish in any order."""
+
+from __future__ import annotations
+
+from collections import deque
+
+
+class Offsets:
+    """The records of one partition that were read and are not finished.
+
+    Invariant: `position` is at most the offset of every unfinished record, and never falls.
+    """
+
+    def __init__(self) -> None:
+        self._read: deque[int] = deque()
+        self._finished: set[int] = set()
+        self._position: int | None = None
+
+    def read(self, offset: int) -> None:
+        """A record was read. Offsets rise; gaps (compaction, transaction markers) are normal.
+
+        Raises:
+            ValueError: the offset does not rise.
+        """
+        if self._read and offset <= self._read[-1]:
+            raise ValueError(f"offset {offset} was read after {self._read[-1]}")
+        self._read.append(offset)
+
+    def finish(self, offset: int) -> None:
+        """A record is done with: its effects are durable."""
+        self._finished.add(offset)
+        while self._read and self._read[0] in self._finished:
+            first = self._read.popleft()
+            self._finished.remove(first)
+            self._position = first + 1
+
+    @property
+    def position(self) -> int | None:
+        """The offset to commit: that of the first record that must be read again. None while nothing is finished."""
+        return self._position
+
+    @property
+    def unfinished(self) -> int:
+        return len(self._read) - len(self._finished)
