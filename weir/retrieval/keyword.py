@@ -124,7 +124,7 @@ class KeywordIndex:
     async def create(self) -> None:
         """Creates both indexes where they do not exist."""
         chunks = {**self._shards, "refresh_interval": "500ms", "analysis": ANALYSIS, "similarity": SIMILARITY}
-        sections = {**self._shards, "refresh_interval": "1s", "codec": "best_compression"}
+        sections = {**self._shards, "refresh_interval": "1s"}
         for name, index, fields in ((self.name, chunks, CHUNK_FIELDS), (self.sections_name, sections, SECTION_FIELDS)):
             mappings: dict[str, Any] = {"dynamic": "strict", "properties": fields}
             if "terms" in fields:
