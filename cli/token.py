@@ -12,7 +12,7 @@ from weir import identity, settings
 
 def token(
     user: Annotated[str, typer.Option("--user", "-u", help="Subject of the token.")],
-    groups: Annotated[str | None, typer.Option("--groups", "-g", help="Groups, with commas between; the person's own if "
+    groups: Annotated[str | None, typer.Option("--groups", "-g", help="Groups, with commas between; the person's if "
                                                "none are given.")] = None,
     clearance: Annotated[int | None, typer.Option(help="Clearance; that of the person if none is given.")] = None,
     hours: Annotated[float, typer.Option(min=0.001, max=24 * 365, help="How long it is valid.")] = 12,

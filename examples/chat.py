@@ -15,7 +15,8 @@ async def main(question: str) -> None:
     url = os.environ.get("WEIR_URL", "http://127.0.0.1:18400") + "/v1/chat"
     async with aiohttp.ClientSession() as session, session.ws_connect(url, protocols=("weir.v1",)) as socket:
         await socket.send_json({"type": "hello", "token": os.environ["WEIR_TOKEN"]})
-        await socket.send_json({"type": "ask", "request_id": str(uuid.uuid4()), "workspace": "sample", "question": question})
+        await socket.send_json({"type": "ask", "request_id": str(uuid.uuid4()), "workspace": "sample",
+                                "question": question})
         async for message in socket:
             match (frame := message.json())["type"]:
                 case "delta":
