@@ -90,6 +90,8 @@ class Settings(BaseSettings):
     # -- processes ------------------------------------------------------------------------------------------------
     process: str = Field("", description="Name of this process in logs and metrics; set by the supervisor.")
     instance: str = Field("0", description="Number of this process among its equals.")
+    index_version: str = Field("", description="The one index version that the embeddings worker and the sinks work "
+                               "for; empty: all that exist.")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
     metrics_port: int = Field(0, ge=0, description="Port of this process's Prometheus metrics; 0 serves none.")
     otlp_endpoint: str = Field("", description="OTLP/HTTP collector for traces; empty keeps them in the logs only.")

@@ -6,7 +6,9 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import date
 
-from weir.errors import BadRequest
+from schemas import keys
+from schemas.events import DocumentPublished
+from weir.errors import BadRecord, BadRequest
 
 MAX_WORKSPACE_BYTES = 128
 MAX_DOCUMENT_BYTES = 512
@@ -15,6 +17,26 @@ MAX_GROUP_BYTES = 128
 MAX_METADATA_BYTES = 16 * 1024
 
 Metadata = Mapping[str, str | bool | int | float | date | list[str]]
+
+
+def document_names(key: str, event: DocumentPublished | None) -> tuple[str, str]:
+    """Workspace and document of a record of `documents`; the event is None where it is a tombstone.
+
+    Raises:
+        BadRecord: the key is not workspace/document, or not that of the event.
+        BadRequest: names, access or metadata cannot be used.
+    """
+    try:
+        workspace, document = keys.split_document_key(key)
+    except ValueError as e:
+        raise BadRecord(f"{e}: see docs/reference/publishing.md.") from e
+    if event is not None and (event.workspace, event.document) != (workspace, document):
+        raise BadRecord(f"the record's key is {key!r}, its body speaks of workspace {event.workspace!r} and document "
+                        f"{event.document!r}: the key must be workspace/document of the body.")
+    check_names(workspace, document)
+    if event is not None:
+        check_access_and_metadata(event.groups, event.clearance, event.metadata)
+    return workspace, document
 
 
 def check_names(workspace: str, document: str) -> None:

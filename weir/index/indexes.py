@@ -41,13 +41,13 @@ class Indexes:
     async def close(self) -> None:
         await self._table.close()
 
-    async def declared(self, index: str = MAIN, timeout: float = 60.0) -> Index:
+    async def declared(self, index: str = MAIN, patience: float = 60.0) -> Index:
         """The index as soon as it has been declared.
 
         Raises:
-            Unavailable: nobody declared it within `timeout` seconds.
+            Unavailable: nobody declared it within `patience` seconds.
         """
-        for _ in range(max(1, int(timeout / 0.1))):
+        for _ in range(max(1, int(patience / 0.1))):
             if self._table.get(index) is not None:
                 break
             await asyncio.sleep(0.1)

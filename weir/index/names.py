@@ -1,8 +1,8 @@
 """How the stores and consumer groups of an index version are called.
 
-A store's *label* is the version's name, with `_r2`, `_r3`, ... once it was rebuilt: `v1`, `v1_r2`. A collection, a keyword
-index, the manifests of what is in it and the consumer group that fills it carry the same label, so that a new store
-starts with a group that has read nothing.
+A store's *label* is the version's name, with `_r2`, `_r3`, ... once it was rebuilt: `v1`, `v1_r2`. A collection, a
+keyword index, the manifests of what is in it and the consumer group that fills it carry the same label, so that a new
+store starts with a group that has read nothing.
 """
 
 from __future__ import annotations

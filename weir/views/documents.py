@@ -113,7 +113,8 @@ class DocumentViews:
         ids = [document_id(workspace, d) for d in wanted] + [progress_id(p) for p in partitions]
         for _ in range(max(1, int(self._lag / 0.1))):
             found = await elastic.mget(self._es, self._index, ids)
-            progress = {p: hit["_source"]["next"] for p, hit in zip(partitions, found[len(wanted):], strict=True) if hit}
+            places = zip(partitions, found[len(wanted):], strict=True)
+            progress = {p: hit["_source"]["next"] for p, hit in places if hit}
             behind = self._behind(self._ends.required(), progress, partitions)
             if not behind:
                 return {d: _view(hit["_source"]) for d, hit in zip(wanted, found[:len(wanted)], strict=True) if hit}

@@ -57,7 +57,7 @@ class Manifest:
     count: int = 0
     """Ids of the confirmed version."""
     parts: int = 0
-    """Most parts that any version has had."""
+    """Most parts that the confirmed version or one on its way has had; `streams.embeddings` reads it to tidy up."""
     deleted: bool = False
     pending: Pending | None = None
     stale: frozenset[Id] = frozenset()
@@ -97,12 +97,12 @@ class Manifest:
         assert now is not None
         before = {(self.version, n) for n in range(self.count)}
         fresh = {(now.version, n) for n in range(now.count)}
-        return replace(self, version=now.version, count=now.count, deleted=False, pending=None,
+        return replace(self, version=now.version, count=now.count, parts=now.parts, deleted=False, pending=None,
                        stale=(self.stale | before) - fresh)
 
     def removed(self, version: int) -> Manifest:
         """With nothing left of the document as of a version."""
-        return replace(self, version=version, count=0, deleted=True, pending=None,
+        return replace(self, version=version, count=0, parts=0, deleted=True, pending=None,
                        stale=self._stale(self.pending) | {(self.version, n) for n in range(self.count)})
 
     def abandoned(self, version: int, count: int) -> Manifest:
@@ -154,7 +154,7 @@ class Manifests:
         return {name: self._read(name, hit) for name, hit in zip(names, found, strict=True)}
 
     async def put(self, manifests: Sequence[Manifest]) -> dict[DocumentName, Manifest]:
-        """Writes those manifests that nobody changed since they were read; the result holds them, ready for the next step.
+        """Writes those manifests that nobody changed since they were read; returns them ready for the next step.
 
         A document that is missing from the result was changed by somebody else: read it again.
 

@@ -64,19 +64,19 @@ class TurnViews:
         (hit,) = await elastic.mget(self._es, self._index, [turn])
         return _turn(hit["_source"]) if hit else None
 
-    async def wait(self, turn: str, timeout: float = 2.0) -> Turn | None:
-        """A turn that may have been finished a moment ago; None where it has not come within `timeout` seconds."""
-        for _ in range(max(1, int(timeout / 0.05))):
+    async def wait(self, turn: str, patience: float = 2.0) -> Turn | None:
+        """A turn that may have been finished a moment ago; None where it has not come within `patience` seconds."""
+        for _ in range(max(1, int(patience / 0.05))):
             if (found := await self.get(turn)) is not None:
                 return found
             await asyncio.sleep(0.05)
         return None
 
-    async def history(self, follows: str | None, limit: int = 6, timeout: float = 2.0) -> list[Turn]:
+    async def history(self, follows: str | None, limit: int = 6, patience: float = 2.0) -> list[Turn]:
         """The turns that lead to a follow-up, oldest first: the one it follows, the one that follows, and so on."""
         found: list[Turn] = []
         while follows is not None and len(found) < limit:
-            turn = await self.wait(follows, timeout)
+            turn = await self.wait(follows, patience)
             if turn is None:
                 break
             found.insert(0, turn)

@@ -1,0 +1,154 @@
+"""The log as read models in Elasticsearch: documents with their access, their statuses, and finished turns.
+
+Each view is filled by a group of its own, so that a flood of statuses never holds access rights up. Writes carry the
+version of what they say; an older one changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from elasticsearch import AsyncElasticsearch
+
+from schemas import topics
+from schemas.events import DocumentStatus, Turn
+from weir import telemetry
+from weir.documents.names import document_names
+from weir.errors import InputError, Unavailable
+from weir.kafka.handlers import Batch
+from weir.kafka.process import Context, run_process
+from weir.kafka.producer import Producer
+from weir.kafka.records import Record
+from weir.kafka.worker import Worker
+from weir.settings import Settings
+from weir.stores import elasticsearch
+from weir.views import documents, elastic, status, turns
+from weir.views.progress import Progress
+from weir.views.store import ViewStore, current, open_view
+
+NAME = "consumers.views"
+MAX_RECORDS = 500
+LOOK_SECONDS = 2.0
+"""How often the process looks whether a view was rebuilt."""
+
+log = telemetry.logger(__name__)
+
+Row = tuple[str, int | None, dict[str, Any]]
+"""Id, version (None where any write is as good as another) and body of what a record says."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    name: str
+    topic: topics.Topic
+    alias: Callable[[Settings], str]
+    properties: Mapping[str, Any]
+    rows: Callable[[Record], Iterable[Row]]
+    progress: bool = False
+    """Whether readers must be able to tell that it is behind."""
+
+    def group(self, store: ViewStore) -> str:
+        return f"{NAME}.{self.name}@{store.label}"
+
+
+def document_rows(record: Record) -> Iterable[Row]:
+    try:
+        workspace, document = document_names(record.key, record.event)
+    except InputError as e:
+        # `streams.documents` makes the dead letter; here it only must not become a document.
+        log.info("not a version of any document", key=record.key, reason=e.message)
+        return
+    view = documents.document_view(workspace, document, record.version, record.event)
+    yield documents.document_id(workspace, document), record.version, asdict(view)
+
+
+def status_rows(record: Record) -> Iterable[Row]:
+    event: DocumentStatus | None = record.event
+    if event is not None:
+        yield status.status_id(event), event.version, status.status_document(event)
+
+
+def turn_rows(record: Record) -> Iterable[Row]:
+    event: Turn | None = record.event
+    if event is not None:
+        yield event.turn, None, turns.turn_document(event)
+
+
+VIEWS = (
+    View("documents", topics.DOCUMENTS, documents.view_index, documents.PROPERTIES, document_rows, progress=True),
+    View("statuses", topics.DOCUMENT_STATUS, status.statuses_index, status.PROPERTIES, status_rows),
+    View("turns", topics.TURNS, turns.turns_index, turns.PROPERTIES, turn_rows),
+)
+
+
+async def fill(settings: Settings, producer: Producer, es: AsyncElasticsearch, view: View, store: ViewStore,
+               stop: asyncio.Event) -> None:
+    """Keeps one store of a view up to date until `stop` is set."""
+    topic = view.topic.named(settings.prefix)
+
+    async def handle(records: list[Record]) -> None:
+        operations: list[dict[str, Any]] = []
+        for record in records:
+            for row, version, body in view.rows(record):
+                fence = {} if version is None else {"version": version, "version_type": "external_gte"}
+                operations += [{"index": {"_index": store.index, "_id": row} | fence}, body]
+        await elastic.bulk(es, operations)
+
+    worker = Worker(settings, name=view.group(store), topics=[topic],
+                    handler=Batch(handle, max_records=MAX_RECORDS), producer=producer)
+    work = [worker.run(stop)]
+    if view.progress:
+        work.append(Progress(es, settings, store.index, topic, worker.group).run(stop))
+    async with asyncio.TaskGroup() as group:
+        for coroutine in work:
+            group.create_task(coroutine)
+
+
+async def follow(settings: Settings, producer: Producer, es: AsyncElasticsearch, view: View,
+                 stop: asyncio.Event) -> None:
+    """Fills whichever store the view's alias stands for, until `stop` is set."""
+    alias = view.alias(settings)
+    while not stop.is_set():
+        try:
+            store = await open_view(es, settings, alias, view.properties)
+        except Unavailable as e:
+            log.warning("waiting for Elasticsearch", view=view.name, reason=e.message)
+            await _pause(stop)
+            continue
+        end = asyncio.Event()
+        filling = asyncio.create_task(fill(settings, producer, es, view, store, end), name=f"view {view.name}")
+        while not stop.is_set() and not filling.done() and await _still(es, alias, store):
+            await _pause(stop)
+        end.set()
+        await filling
+
+
+async def _still(es: AsyncElasticsearch, alias: str, store: ViewStore) -> bool:
+    try:
+        return await current(es, alias) == store
+    except Unavailable:
+        return True
+
+
+async def _pause(stop: asyncio.Event) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), LOOK_SECONDS)
+    except TimeoutError:
+        return
+
+
+async def main(context: Context) -> None:
+    es = elasticsearch(context.settings)
+    try:
+        async with asyncio.TaskGroup() as group:
+            for view in VIEWS:
+                group.create_task(follow(context.settings, context.producer, es, view, context.stop))
+    finally:
+        await es.close()
+
+
+if __name__ == "__main__":
+    run_process(NAME, main)

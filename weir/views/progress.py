@@ -1,0 +1,116 @@
+"""How far the access view has come, per partition of `documents`: written beside the view, read by `freshness`.
+
+Everything below the offset that the view's group has committed is in the view or was given up as a dead letter. What
+lies between that and the end may hold no records at all (transaction markers, compacted ones); a short look tells.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+from elasticsearch import AsyncElasticsearch
+
+from weir import telemetry
+from weir.errors import Unavailable
+from weir.kafka.config import client_config, consumer_config
+from weir.settings import Settings
+from weir.views import elastic
+from weir.views.documents import progress_id
+from weir.views.freshness import TIMEOUT, end_offsets
+
+INTERVAL = 0.25
+"""Seconds between two looks. Below the access view's allowed lag by an order of magnitude."""
+QUIET = 1.0
+"""Seconds that a partition must have stood still short of its end before somebody looks what is there."""
+
+log = telemetry.logger(__name__)
+
+
+class Progress:
+    """Follows the committed offsets of the view's group and writes them into the view's index.
+
+    Args:
+        index: the view's physical index, so that a rebuilt view has a progress of its own.
+    """
+
+    def __init__(self, es: AsyncElasticsearch, settings: Settings, index: str, topic: str, group: str,
+                 monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._es = es
+        self._settings = settings
+        self._index = index
+        self._topic = topic
+        self._group = group
+        self._monotonic = monotonic
+        self._admin = AdminClient(client_config(settings))
+        self._written: dict[int, int] = {}
+        self._stuck: dict[int, tuple[int, float]] = {}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Writes progress until `stop` is set; an outage is waited for."""
+        while not stop.is_set():
+            try:
+                await self.step()
+            except Unavailable as e:
+                log.warning("cannot tell how far the access view is", reason=e.message)
+            try:
+                await asyncio.wait_for(stop.wait(), INTERVAL)
+            except TimeoutError:
+                continue
+
+    async def step(self) -> None:
+        """One look.
+
+        Raises:
+            Unavailable: Kafka or Elasticsearch does not answer.
+        """
+        committed, ends = await asyncio.to_thread(self._look)
+        reached = {p: max(committed.get(p, 0), self._written.get(p, 0)) for p in ends}
+        for partition, end in ends.items():
+            if reached[partition] < end and self._quiet(partition, reached[partition]):
+                reached[partition] = await asyncio.to_thread(self._past_nothing, partition, reached[partition])
+        changed = {p: offset for p, offset in reached.items() if offset != self._written.get(p)}
+        operations: list[dict[str, Any]] = []
+        for partition, offset in changed.items():
+            operations += [
+                {"index": {"_index": self._index, "_id": progress_id(partition), "version": offset,
+                           "version_type": "external_gte"}},
+                {"partition": partition, "next": offset}]
+        await elastic.bulk(self._es, operations)
+        self._written |= changed
+
+    def _look(self) -> tuple[dict[int, int], dict[int, int]]:
+        ends = end_offsets(self._admin, self._topic)
+        try:
+            asked = self._admin.list_consumer_group_offsets(
+                [ConsumerGroupTopicPartitions(self._group, [TopicPartition(self._topic, p) for p in ends])],
+                request_timeout=TIMEOUT)
+            places = asked[self._group].result(TIMEOUT).topic_partitions
+        except (KafkaException, TimeoutError) as e:
+            raise Unavailable(f"Kafka does not say what {self._group} has committed: {e}", retry_after=1) from e
+        return {p.partition: p.offset for p in places if p.offset >= 0}, ends
+
+    def _quiet(self, partition: int, offset: int) -> bool:
+        """Whether the partition has stood at this offset for a while."""
+        since = self._stuck.get(partition)
+        if since is None or since[0] != offset:
+            self._stuck[partition] = offset, self._monotonic()
+            return False
+        return self._monotonic() - since[1] >= QUIET
+
+    def _past_nothing(self, partition: int, offset: int) -> int:
+        """The end of the partition if there is no record from `offset` on, else `offset`. Blocks."""
+        client = Consumer(consumer_config(self._settings, f"{self._group}-look", enable_partition_eof=True))
+        try:
+            client.assign([TopicPartition(self._topic, partition, offset)])
+            message = client.poll(TIMEOUT)
+            if message is None or (error := message.error()) is None or error.code() != KafkaError._PARTITION_EOF:
+                return offset
+            place, = client.position([TopicPartition(self._topic, partition)])
+            return max(offset, message.offset() or 0, place.offset)
+        finally:
+            client.close()
