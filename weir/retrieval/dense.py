@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -97,18 +98,31 @@ class VectorCollection:
                                lambda client: client.drop_collection(self.name, timeout=CREATE_TIMEOUT))
 
     async def upsert(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Writes rows as `rows_of` makes them. Writing a row again changes nothing."""
+        """Writes rows as `rows_of` makes them. Writing a row again leaves one of it."""
         for at in range(0, len(rows), WRITE_ROWS):
             part = list(rows[at:at + WRITE_ROWS])
-            await self._milvus.run(f"writing to {self.name}", lambda client, part=part: client.upsert(  # type: ignore[misc]  # no types in pymilvus
-                self.name, part, timeout=WRITE_TIMEOUT))
+            await self._milvus.run(f"writing to {self.name}", partial(self._replace, part))
+
+    def _replace(self, rows: list[dict[str, Any]], client: MilvusClient) -> None:
+        # Not `upsert`: before 2.3.10 it chose partitions by the wrong field, so that a search of a workspace missed most
+        # of its rows (milvus-io/milvus pull request 30772).
+        client.delete(self.name, ids=[row["id"] for row in rows], timeout=WRITE_TIMEOUT)
+        client.insert(self.name, rows, timeout=WRITE_TIMEOUT)
 
     async def delete(self, ids: Sequence[str]) -> None:
         """Deletes rows by id; harmless where they do not exist."""
         for at in range(0, len(ids), WRITE_ROWS):
             part = list(ids[at:at + WRITE_ROWS])
-            await self._milvus.run(f"deleting from {self.name}", lambda client, part=part: client.delete(  # type: ignore[misc]  # no types in pymilvus
-                self.name, ids=part, timeout=WRITE_TIMEOUT))
+            await self._milvus.run(f"deleting from {self.name}", partial(self._delete, part))
+
+    def _delete(self, ids: list[str], client: MilvusClient) -> None:
+        client.delete(self.name, ids=ids, timeout=WRITE_TIMEOUT)
+
+    async def make_visible(self) -> None:
+        """Returns when searches find everything that was written before this call: 200 ms or so."""
+        # A strong read waits until the query nodes have reached the present; a bounded search after it starts there.
+        await self._milvus.run(f"waiting for {self.name}", lambda client: client.query(
+            self.name, filter='id == ""', output_fields=["id"], consistency_level="Strong", timeout=WRITE_TIMEOUT))
 
     async def count(self, workspace: str | None = None, document: str | None = None) -> int:
         """Rows, those written a moment ago included. For tests and operators: it waits for the writes, 200 ms or so."""
