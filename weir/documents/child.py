@@ -1,7 +1,9 @@
 """The process in which `sandbox.py` reads documents: `python -m weir.documents.child SOCKET MEMORY_BYTES SECONDS`.
 
     parent -> child   length of the header, header (JSON), length of the content, content
-    child -> parent   READY once; then for each document a length and {"document": ...} or {"reason", "message"}
+    child -> parent   READY once; for each document a length and {"worn", "document"} or {"worn", "reason", "message"}
+
+`worn` says that the process has used so much memory that it should read no other document.
 
 Nothing here trusts itself: the kernel ends the process when it takes too much time (SIGALRM, which stops C code too),
 refuses it more memory, and lets it write neither a file nor a core.
@@ -9,21 +11,27 @@ refuses it more memory, and lets it write neither a file nor a core.
 
 from __future__ import annotations
 
+import re
 import resource
 import signal
 import socket
 import struct
 import sys
+from pathlib import Path
 from typing import BinaryIO, cast
 
 import orjson
 
 from weir.documents.cut import cut_document
+from weir.documents.parse import load_formats
 from weir.documents.types import Cut, Limits
 from weir.errors import BadDocument
 
 LENGTH = struct.Struct(">Q")
 READY = b"weir"
+
+_WORN, _FULL = 0.5, 0.9  # of the memory limit
+_TOO_LARGE = "the document needs too much memory to be read: split or simplify it."
 
 
 def main(descriptor: int, memory_bytes: int, seconds: float) -> None:
@@ -35,11 +43,12 @@ def main(descriptor: int, memory_bytes: int, seconds: float) -> None:
         (resource.RLIMIT_FSIZE, 0),
     ):
         resource.setrlimit(limit, (value, value))
+    load_formats()  # now, so that what the libraries themselves need is never charged to a document
     stream.write(READY)
     stream.flush()
     while header := _read(stream):
         signal.setitimer(signal.ITIMER_REAL, seconds)
-        reply = _reply(header, _read(stream))
+        reply = _reply(header, _read(stream), memory_bytes)
         signal.setitimer(signal.ITIMER_REAL, 0)
         stream.write(LENGTH.pack(len(reply)))
         stream.write(reply)
@@ -52,15 +61,27 @@ def _read(stream: BinaryIO) -> bytes:
     return stream.read(LENGTH.unpack(prefix)[0]) if len(prefix) == LENGTH.size else b""
 
 
-def _reply(header: bytes, content: bytes) -> bytes:
+def _reply(header: bytes, content: bytes, memory_bytes: int) -> bytes:
     asked = orjson.loads(header)
     asked["cut"], asked["limits"] = Cut(**asked["cut"]), Limits(**asked["limits"])
     try:
-        return orjson.dumps({"document": cut_document(content, **asked)})
-    except BadDocument as e:
-        return orjson.dumps({"reason": e.reason, "message": e.message})
+        document = cut_document(content, **asked)
+        return orjson.dumps({"document": document, "worn": _memory_peak() > _WORN * memory_bytes})
     except MemoryError:
-        return orjson.dumps({"reason": "hostile", "message": "the document needs too much memory: split it."})
+        reason, message = "hostile", _TOO_LARGE
+    except BadDocument as e:
+        reason, message = e.reason, e.message
+    peak = _memory_peak()
+    if reason == "unreadable" and peak > _FULL * memory_bytes:  # lxml calls it "unknown error"
+        reason, message = "hostile", _TOO_LARGE
+    return orjson.dumps({"reason": reason, "message": message, "worn": peak > _WORN * memory_bytes})
+
+
+def _memory_peak() -> int:
+    """The most address space that this process has had, in bytes; 0 where the kernel does not say."""
+    status = Path("/proc/self/status").read_text()
+    peak = re.search(r"VmPeak:\s*(\d+) kB", status)
+    return int(peak[1]) * 1024 if peak else 0
 
 
 if __name__ == "__main__":

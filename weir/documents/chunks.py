@@ -26,6 +26,8 @@ _PROSE = (_PARAGRAPH, _LINE, _SENTENCE, _WORD)
 _CODE = (_PARAGRAPH, _LINE, _WORD)
 
 _JOINER = "\u200d"
+_SKIN_TONE = re.compile("[\U0001f3fb-\U0001f3ff]")
+_FLAG_LETTER = re.compile("[\U0001f1e6-\U0001f1ff]")
 _LONGEST_GRAPHEME = 32
 
 Span = tuple[int, int]
@@ -96,22 +98,22 @@ def _by_character(text: str, piece: Span, limit: int) -> Iterator[Span]:
     start, end = piece
     while end - start > limit:
         cut = start + limit
-        while cut > start + max(1, limit - _LONGEST_GRAPHEME) and _continues(text, cut):
+        while cut > start + max(1, limit - _LONGEST_GRAPHEME) and _continues(text, start, cut):
             cut -= 1
         yield start, cut
         start = cut
     yield start, end
 
 
-def _continues(text: str, at: int) -> bool:
-    """Whether the character at `at` belongs to the one before it."""
-    here, before = text[at], text[at - 1]
-    return (
-        unicodedata.category(here) in ("Mn", "Mc", "Me")
-        or _JOINER in (here, before)
-        or "\U0001f3fb" <= here <= "\U0001f3ff"
-        or ("\U0001f1e6" <= here <= "\U0001f1ff" and "\U0001f1e6" <= before <= "\U0001f1ff")
-    )
+def _continues(text: str, start: int, at: int) -> bool:
+    """Whether the character at `at` belongs to the one before it. A flag is two letters of their own kind."""
+    here = text[at]
+    if _FLAG_LETTER.match(here):
+        letters = 0
+        while at - letters > start and _FLAG_LETTER.match(text[at - letters - 1]):
+            letters += 1
+        return letters % 2 == 1
+    return _JOINER in (here, text[at - 1]) or bool(_SKIN_TONE.match(here)) or unicodedata.category(here).startswith("M")
 
 
 def _trim(text: str, piece: Span, limit: int) -> Span:

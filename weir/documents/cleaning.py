@@ -23,8 +23,9 @@ _LINE_ENDS = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _BINARY = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _SPACES = re.compile(r"\s+")
 
-BINARY_SHARE = 0.01
-"""Above this share of control characters a file is not text. Escape (terminal colours in logs) does not count."""
+BINARY_SHARE = 0.05
+"""Above this share of control characters a file is not text; compressed data has 0.1. Escape (terminal colours in logs)
+does not count."""
 
 
 def clean(text: str) -> str:

@@ -57,6 +57,12 @@ def parse(content: bytes, media_type: str, *, title: str = "", file_name: str = 
     return replace(document, title=title or document.title or PurePath(one_line(file_name)).stem)
 
 
+def load_formats() -> None:
+    """Imports every format's libraries, for a process that must not do so later."""
+    for kind in _FORMATS:
+        _parser(kind)
+
+
 def _parser(kind: MediaType) -> Parser:
     # Imported when first needed: a process that only reads passages never loads the PDF library.
     return cast(Parser, import_module(f"weir.documents.formats.{_FORMATS[kind]}").parse)

@@ -41,8 +41,8 @@ def _rows(text: str, delimiter: str) -> list[list[str]]:
     try:
         return list(reader)
     except csv.Error as e:
-        raise BadDocument("unreadable", f"line {reader.line_num} of this CSV cannot be read ({e}). A field may have "
-                          f"{_LONGEST_FIELD:,} characters; a longer one is mostly a quote that is never closed.") from e
+        raise BadDocument("unreadable", f"line {reader.line_num} of this CSV cannot be read ({e}): close its quotes or "
+                          f"shorten the field to {_LONGEST_FIELD:,} characters.") from e
 
 
 def _delimiter(text: str) -> str:

@@ -1,8 +1,8 @@
 """PDF: text in reading order. Larger lines are headings; where there are none, each page is a section.
 
 A PDF knows neither paragraphs nor headings, only characters at places. From the box of each line's first and last
-character come its height (heading or body), the gap above it (a new paragraph) and whether it fills the column (the
-next line goes on in the same sentence).
+character come its height (heading or body), the gap above it (a new paragraph) and whether the next line's first word
+would have fitted behind it (if not, the sentence goes on there).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 import pypdfium2 as pdfium
@@ -26,12 +27,12 @@ _HEADING_HEIGHT = 1.15  # of the body's
 _HEADING_CHARS = 150
 _HEADING_SHARE = 0.25  # of all lines; above it the sizes mean something else
 _LEVELS = 4
+_ROW_STRETCH = 1.3  # of the median character's width
 _PARAGRAPH_GAP = 0.7  # of the line's height
-_FULL_LINE = 0.85  # of the widest body line
 _REPEATED = 0.6  # of the pages carry the same first or last line: a running header or footer
 _TAIL = 4096
 
-_HYPHEN = re.compile("[\x02\ufffe]\r?\n?")  # PDFium's mark for a word divided at a line's end
+_HYPHEN = re.compile("[\x02\ufffe][ \n]?")  # PDFium's mark for a word divided at a line's end
 _TOOL_TITLE = re.compile(r"microsoft word|untitled|document\d*$|.*\.(docx?|pdf|tex|indd|pptx?|xlsx?|rtf)$", re.I)
 
 
@@ -43,7 +44,12 @@ class _Line:
     """Of its characters, rounded to half a point; 0 where it cannot be told."""
     gap: float = 0.0
     """White space above it, in points."""
-    width: float = 0.0
+    left: float = 0.0
+    right: float = 0.0
+
+    @property
+    def width(self) -> float:
+        return self.right - self.left
 
 
 def parse(content: bytes, title: str, charset: str) -> ParsedDocument:
@@ -60,7 +66,7 @@ def parse(content: bytes, title: str, charset: str) -> ParsedDocument:
         raise BadDocument("empty", f"this PDF has {pages} page(s) and no text on them, as a scan has: run text "
                           "recognition over it and publish the result.")
     outline = Outline()
-    _add(outline, _without_running_lines(lines, pages))
+    _add(outline, _without_running_lines(lines))
     own_title = outline.title or ("" if _TOOL_TITLE.match(metadata) else metadata)
     return ParsedDocument(own_title, outline.sections())
 
@@ -92,9 +98,9 @@ def _page_lines(document: Any, number: int) -> Iterator[_Line]:
                 continue
             line = _Line(number, raw.rstrip("\r\n "))
             if boxes:
-                left, bottom, _, top = text_page.get_charbox(first, loose=True)
-                right = text_page.get_charbox(last, loose=True)[2]
-                line.height, line.width = round((top - bottom) * 2) / 2, right - left
+                line.left, bottom, _, top = text_page.get_charbox(first, loose=True)
+                line.right = text_page.get_charbox(last, loose=True)[2]
+                line.height = round((top - bottom) * 2) / 2
                 line.gap = above - top if above is not None else 0.0
                 above = bottom
             yield line
@@ -103,16 +109,15 @@ def _page_lines(document: Any, number: int) -> Iterator[_Line]:
         page.close()
 
 
-def _without_running_lines(lines: list[_Line], pages: int) -> list[_Line]:
-    """Lines without the headers and footers that most pages repeat, whatever their page numbers."""
-    if pages < 4:
-        return lines
-    edges: dict[int, list[_Line]] = {}
+def _without_running_lines(lines: list[_Line]) -> list[_Line]:
+    """Lines without the headers and footers that most pages repeat: set apart, and alike but for numbers."""
+    pages: dict[int, list[_Line]] = {}
     for line in lines:
-        edges.setdefault(line.page, []).append(line)
-    outer = [edge for page in edges.values() for edge in ({id(page[0]): page[0], id(page[-1]): page[-1]}.values())]
-    seen = Counter(_shape(line) for line in outer)
-    running = {id(line) for line in outer if seen[_shape(line)] >= _REPEATED * pages}
+        pages.setdefault(line.page, []).append(line)
+    apart = [page[0] for page in pages.values() if len(page) > 1 and page[1].gap > page[0].height]
+    apart += [page[-1] for page in pages.values() if len(page) > 1 and page[-1].gap > page[-1].height]
+    seen = Counter(_shape(line) for line in apart)
+    running = {id(line) for line in apart if seen[_shape(line)] >= max(2, _REPEATED * len(pages))}
     return [line for line in lines if id(line) not in running] or lines
 
 
@@ -122,18 +127,18 @@ def _shape(line: _Line) -> str:
 
 def _add(outline: Outline, lines: list[_Line]) -> None:
     levels = _heading_levels(lines)
-    body = [line.width for line in lines if line.height not in levels]
-    full = _FULL_LINE * max(body, default=0.0)
+    columns = _columns([line for line in lines if line.height not in levels])
     paragraph: list[_Line] = []
 
     def flush() -> None:
         if paragraph:
-            outline.block(_joined(paragraph, full))
+            outline.block(_joined(paragraph, columns))
             paragraph.clear()
 
     page = -1
     heading: list[_Line] = []
-    for line in [*lines, None]:
+    ends: list[_Line | None] = [*lines, None]
+    for line in ends:
         if heading and (line is None or not _continues(heading[0], line)):
             outline.heading(levels[heading[0].height], " ".join(h.text for h in heading))
             heading.clear()
@@ -145,7 +150,7 @@ def _add(outline: Outline, lines: list[_Line]) -> None:
             continue
         if not levels and line.page != page:
             flush()
-            outline.heading(1, f"Page {line.page + 1}")
+            outline.heading(2, f"Page {line.page + 1}")  # 1 would make the first of them the title
             page = line.page
         if paragraph and line.page == paragraph[-1].page and line.gap > _PARAGRAPH_GAP * line.height > 0:
             flush()
@@ -170,11 +175,47 @@ def _heading_levels(lines: list[_Line]) -> dict[float, int]:
     return {height: min(rank, _LEVELS) for rank, height in enumerate(large, 1)}
 
 
-def _joined(paragraph: list[_Line], full: float) -> str:
-    """One paragraph's lines: joined by a space after a line that fills the column, kept apart after a shorter one."""
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """What the body text of a page is set into, in points."""
+
+    widest: float
+    rightmost: float
+    character: float
+    """Median width of a character."""
+
+
+def _columns(lines: list[_Line]) -> dict[int, _Column]:
+    pages: dict[int, list[_Line]] = {}
+    for line in lines:
+        pages.setdefault(line.page, []).append(line)
+    return {
+        number: _Column(
+            max(line.width for line in page),
+            max(line.right for line in page),
+            median(line.width / len(line.text) for line in page for _ in range(1 + len(line.text) // 20)),
+        )
+        for number, page in pages.items()
+    }
+
+
+def _joined(paragraph: list[_Line], columns: dict[int, _Column]) -> str:
+    """One paragraph's lines: a space between lines of one sentence, a new line between the rows of a table or list."""
     text = ""
     for line, following in zip(paragraph, [*paragraph[1:], None], strict=True):
         text += line.text
         if following is not None:
-            text += " " if line.width and line.width >= full else "\n"
-    return clean(_HYPHEN.sub("", text.replace("\x02 ", "\x02").replace("\ufffe ", "\ufffe")))
+            text += " " if _wrapped(line, following, columns[line.page]) else "\n"
+    return clean(_HYPHEN.sub("", text))
+
+
+def _wrapped(line: _Line, following: _Line, column: _Column) -> bool:
+    """Whether the next line's first word would not have fitted behind this line, in its column or on the page.
+
+    A line far wider than its characters has gaps in it: a table's row, complete by itself.
+    """
+    character = line.width / len(line.text)
+    if not character or character > _ROW_STRETCH * column.character:
+        return False
+    word = (len(following.text.split(maxsplit=1)[0]) + 1) * character
+    return line.width + word > column.widest or line.right + word > column.rightmost
