@@ -104,8 +104,8 @@ class VectorCollection:
             await self._milvus.run(f"writing to {self.name}", partial(self._replace, part))
 
     def _replace(self, rows: list[dict[str, Any]], client: MilvusClient) -> None:
-        # Not `upsert`: before 2.3.10 it chose partitions by the wrong field, so that a search of a workspace missed most
-        # of its rows (milvus-io/milvus pull request 30772).
+        # Not `upsert`: before 2.3.10 it chose partitions by the wrong field, so that a search of a workspace missed
+        # most of its rows (milvus-io/milvus pull request 30772).
         client.delete(self.name, ids=[row["id"] for row in rows], timeout=WRITE_TIMEOUT)
         client.insert(self.name, rows, timeout=WRITE_TIMEOUT)
 
