@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
@@ -20,7 +20,7 @@ from types import UnionType
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
 import fastavro
-from fastavro.schema import fingerprint, parse_schema, to_parsing_canonical_form
+from fastavro.schema import SchemaParseException, UnknownType, fingerprint, parse_schema, to_parsing_canonical_form
 
 from schemas import events
 
@@ -43,12 +43,19 @@ def _parsed(path: Path) -> dict[str, Any]:
     return cast("dict[str, Any]", parse_schema(json.loads(path.read_text())))
 
 
-def json_schema(text: str) -> Any:
-    """A schema from its JSON text, where a primitive may stand without quotes."""
+def foreign_schema(text: str, kind: type) -> Any:
+    """A writer's schema from a registry, to be read as `kind`: its own name and namespace do not matter.
+
+    Raises:
+        CodecError: it is not the schema of a record.
+    """
     try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
+        found = json.loads(text)
+        if found["type"] != "record":
+            raise CodecError(f"the schema is of type {found['type']!r}; expected a record")
+        return parse_schema({**found, "name": kind.__name__, "namespace": "weir"})
+    except (ValueError, KeyError, TypeError, SchemaParseException, UnknownType) as e:
+        raise CodecError(f"that is no Avro schema: {type(e).__name__}: {e}") from e
 
 
 def schema_fingerprint(avro: Any) -> bytes:
@@ -65,9 +72,11 @@ def _header(name: str) -> bytes:
 def _writers() -> dict[bytes, tuple[str, dict[str, Any]]]:
     """Writer schemas by fingerprint: the current ones and every past version."""
     known = {}
-    for path in [*AVRO.glob("past/*.avsc"), *AVRO.glob("*.avsc")]:
+    for path in AVRO.glob("past/*.avsc"):
         parsed = _parsed(path)
         known[schema_fingerprint(parsed)] = (path.name.split(".")[0], parsed)
+    for path in AVRO.glob("*.avsc"):
+        known[schema_fingerprint(schema(path.stem))] = (path.stem, schema(path.stem))
     return known
 
 
@@ -77,11 +86,12 @@ def encode(event: Any) -> bytes:
     Raises:
         CodecError: a value does not fit the schema.
     """
-    name = type(event).__name__
+    kind: Any = type(event)
+    name = kind.__name__
     out = io.BytesIO()
     out.write(_header(name))
     try:
-        fastavro.schemaless_writer(out, schema(name), _plain(event))
+        fastavro.schemaless_writer(out, schema(name), _packer(kind)(event))
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as e:
         raise CodecError(f"{name} cannot be encoded: {e}") from e
     return out.getvalue()
@@ -111,13 +121,18 @@ def decode(data: bytes, *, confluent: type | None = None, registry: Callable[[in
         raise CodecError(f"the record begins with {data[:2].hex(' ') or 'nothing'}; "
                          "expected c3 01 (Avro single-object encoding)")
     try:
-        plain = fastavro.schemaless_reader(body, writer, schema(name), return_record_name=True,
+        # Without a reader's schema fastavro skips the resolution, which is most of its time.
+        reader = None if writer is schema(name) else schema(name)
+        plain = fastavro.schemaless_reader(body, writer, reader, return_record_name=True,
                                            return_record_name_override=True)
     except Exception as e:  # fastavro raises whatever the damaged bytes provoke
-        raise CodecError(f"the body of the {name} record is damaged: {type(e).__name__}: {e}") from e
+        raise CodecError(f"the body of the {name} record is damaged: {type(e).__name__}: {str(e)[:300]}") from e
     if body.read(1):
         raise CodecError(f"the {name} record has bytes after its end")
-    return _build(getattr(events, name), plain)
+    try:
+        return _unpacker(getattr(events, name))(plain)
+    except (KeyError, ValueError, TypeError) as e:
+        raise CodecError(f"the {name} record has values that no {name} has: {e}") from e
 
 
 def _writer(mark: bytes) -> tuple[str, dict[str, Any]]:
@@ -127,46 +142,61 @@ def _writer(mark: bytes) -> tuple[str, dict[str, Any]]:
         raise CodecError(f"no schema has the fingerprint {mark.hex()}; its writer is newer than this reader") from None
 
 
-def _plain(value: Any) -> Any:
-    """Dataclasses as what fastavro writes: records in unions carry their name."""
-    if is_dataclass(type(value)):
-        hints = _hints(cast("Hashable", type(value)))
-        return {name: _named(getattr(value, name)) if _is_record_union(hint) else _plain(getattr(value, name))
-                for name, hint in hints.items()}
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, list):
-        return [_plain(v) for v in value] if value and not isinstance(value[0], str | int | float) else value
-    return value
-
-
-def _named(value: Any) -> Any:
-    return (f"weir.{type(value).__name__}", _plain(value)) if is_dataclass(value) else _plain(value)
-
-
-def _build(kind: Any, plain: Any) -> Any:
-    """What fastavro read, as the type `kind`."""
-    if isinstance(kind, UnionType):
-        if isinstance(plain, tuple):
-            return _build(getattr(events, plain[0].rpartition(".")[2]), plain[1])
-        inner = [k for k in get_args(kind) if is_dataclass(k) or (isinstance(k, type) and issubclass(k, Enum))]
-        return _build(inner[0], plain) if inner and plain is not None else plain
-    if get_origin(kind) is list:
-        item = get_args(kind)[0]
-        return [_build(item, p) for p in plain] if is_dataclass(item) else plain
-    if is_dataclass(kind):
-        hints = _hints(cast("Hashable", kind))
-        return cast("type", kind)(**{name: _build(hint, plain[name]) for name, hint in hints.items()})
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return kind(plain)
-    return plain
+Convert = Callable[[Any], Any]
 
 
 @cache
-def _hints(kind: Any) -> dict[str, Any]:
-    hints = get_type_hints(kind)
-    return {f.name: hints[f.name] for f in fields(kind)}
+def _packer(kind: Any) -> Convert:
+    """What turns a value of the annotation `kind` into what fastavro writes; records in unions carry their name."""
+    if is_dataclass(kind):
+        steps = [(f.name, _packer(get_type_hints(kind)[f.name])) for f in fields(kind)]
+        return lambda value: {name: pack(getattr(value, name)) for name, pack in steps}
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return _enum_value
+    if get_origin(kind) is list:
+        item = _packer(get_args(kind)[0])
+        return _same if item is _same else lambda value: [item(v) for v in value]
+    if isinstance(kind, UnionType):
+        records = {k: (f"weir.{k.__name__}", _packer(k)) for k in _records(kind)}
+        if len(records) > 1:
+            return lambda value: (records[type(value)][0], records[type(value)][1](value))
+        inner = [_packer(k) for k in get_args(kind) if _packer(k) is not _same]
+        return _optional(inner[0]) if inner else _same
+    return _same
 
 
-def _is_record_union(hint: Any) -> bool:
-    return isinstance(hint, UnionType) and sum(is_dataclass(k) for k in get_args(hint)) > 1
+@cache
+def _unpacker(kind: Any) -> Convert:
+    """What turns what fastavro read into a value of the annotation `kind`."""
+    if is_dataclass(kind):
+        make: Callable[..., Any] = kind
+        steps = [(f.name, _unpacker(get_type_hints(kind)[f.name])) for f in fields(kind)]
+        return lambda plain: make(**{name: unpack(plain[name]) for name, unpack in steps})
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return kind
+    if get_origin(kind) is list:
+        item = _unpacker(get_args(kind)[0])
+        return _same if item is _same else lambda plain: [item(p) for p in plain]
+    if isinstance(kind, UnionType):
+        records = {f"weir.{k.__name__}": _unpacker(k) for k in _records(kind)}
+        if len(records) > 1:
+            return lambda plain: records[plain[0]](plain[1])
+        inner = [_unpacker(k) for k in get_args(kind) if _unpacker(k) is not _same]
+        return _optional(inner[0]) if inner else _same
+    return _same
+
+
+def _records(union: UnionType) -> list[Any]:
+    return [kind for kind in get_args(union) if is_dataclass(kind)]
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _enum_value(value: Any) -> Any:
+    return value.value
+
+
+def _optional(convert: Convert) -> Convert:
+    return lambda value: None if value is None else convert(value)

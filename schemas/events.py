@@ -71,7 +71,7 @@ class Source:
     """Id given by the publisher."""
     being_replaced: bool = False
     """True where a newer version of the document is on its way into the index."""
-    metadata: dict[str, date | int | list[str] | float | bool | str] = field(default_factory=dict)
+    metadata: dict[str, str | int | float | bool | date | list[str]] = field(default_factory=dict)
     """Typed values to filter by: text, whole numbers, decimals, yes/no, dates, lists of text."""
 
 
@@ -190,7 +190,7 @@ class AnswerFrame:
     """Number of the frame within the attempt, from 0."""
     at: int
     """When it was made, in milliseconds since the epoch."""
-    body: Delta | Done | Cited | Accepted | Failed | Sources
+    body: Accepted | Sources | Delta | Cited | Done | Failed
     """What the frame says."""
 
 
@@ -334,7 +334,7 @@ class DocumentCut:
     """Groups any of which may read it. `everyone` is everybody who is signed in; an empty list is nobody."""
     clearance: int = 0
     """Lowest clearance of a person who may read it."""
-    metadata: dict[str, date | int | list[str] | float | bool | str] = field(default_factory=dict)
+    metadata: dict[str, str | int | float | bool | date | list[str]] = field(default_factory=dict)
     """Typed values to filter by: text, whole numbers, decimals, yes/no, dates, lists of text."""
 
 
@@ -370,7 +370,7 @@ class DocumentPublished:
     """Groups any of which may read it. `everyone` is everybody who is signed in; an empty list is nobody."""
     clearance: int = 0
     """Lowest clearance of a person who may read it."""
-    metadata: dict[str, date | int | list[str] | float | bool | str] = field(default_factory=dict)
+    metadata: dict[str, str | int | float | bool | date | list[str]] = field(default_factory=dict)
     """Typed values to filter by: text, whole numbers, decimals, yes/no, dates, lists of text."""
     publisher: str = ""
     """Subject of who published it."""
@@ -469,7 +469,7 @@ class EmbeddingPart:
     """Groups any of which may read it. `everyone` is everybody who is signed in; an empty list is nobody."""
     clearance: int = 0
     """Lowest clearance of a person who may read it."""
-    metadata: dict[str, date | int | list[str] | float | bool | str] = field(default_factory=dict)
+    metadata: dict[str, str | int | float | bool | date | list[str]] = field(default_factory=dict)
     """Typed values to filter by: text, whole numbers, decimals, yes/no, dates, lists of text."""
     published_at: int = 0
     """When the document was published, in milliseconds since the epoch."""
@@ -564,7 +564,7 @@ class Filter:
     """Name of the metadata field, or `document`."""
     op: FilterOp
     """How to compare."""
-    values: list[date | int | float | bool | str]
+    values: list[str | int | float | bool | date]
     """One value, or several for `any`."""
 
 

@@ -28,7 +28,7 @@ PRIMITIVES = {"string": "str", "long": "int", "int": "int", "double": "float", "
 def python_type(schema: Any) -> str:
     """The annotation of an Avro type."""
     if isinstance(schema, list):
-        return " | ".join(sorted({python_type(s) for s in schema}, key=lambda t: t == "None"))
+        return " | ".join(sorted(dict.fromkeys(python_type(s) for s in schema), key=lambda t: t == "None"))
     if isinstance(schema, str):
         return PRIMITIVES.get(schema) or schema.rpartition(".")[2]
     match schema["type"]:

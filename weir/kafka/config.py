@@ -17,6 +17,7 @@ def client_config(settings: Settings) -> Config:
     """
     config: Config = {
         "bootstrap.servers": settings.kafka_address,
+        "log_level": 4,
         "client.id": f"weir-{settings.process or 'client'}-{settings.instance}",
         "security.protocol": settings.kafka_security,
         # After an outage a client is back within a second of the broker (10 s by default).

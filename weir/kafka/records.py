@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import aiohttp
 from confluent_kafka import Message
-from fastavro.schema import SchemaParseException, parse_schema
 
 from schemas import codec, topics
 from schemas.events import ClaimCheck, DocumentPublished
@@ -169,9 +168,9 @@ class Decoder:
         if answer.get("schemaType", "AVRO") != "AVRO":
             raise BadRecord(f"schema {number} is {answer['schemaType']}; `documents` takes Avro")
         try:
-            self._schemas[number] = parse_schema(codec.json_schema(answer["schema"]))
-        except (SchemaParseException, ValueError, KeyError, TypeError) as e:
-            raise BadRecord(f"schema {number} of the registry is no Avro schema: {e}") from e
+            self._schemas[number] = codec.foreign_schema(answer["schema"], DocumentPublished)
+        except (codec.CodecError, KeyError) as e:
+            raise BadRecord(f"schema {number} of the registry cannot be used: {e}") from e
 
 
 class _SchemaUnknown(Exception):
