@@ -1,4 +1,4 @@
-"""`weir dead-letters list|show|replay`: what could not be worked on, why, and its way back. For operators: reads Kafka."""
+"""`weir dead-letters list|show|replay`: what was given up, why, and its way back. For operators: reads Kafka."""
 
 from __future__ import annotations
 
