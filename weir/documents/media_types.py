@@ -86,6 +86,13 @@ def guess_media_type(path: str | PurePath) -> MediaType | None:
     return MediaType.TEXT if PurePath(name).suffix in _TEXT_SUFFIXES else None
 
 
+def title_of_file(path: str) -> str:
+    """A file's name without its folders and without a suffix that names a media type: `2026.plan` stays whole."""
+    name = PurePath(path).name
+    known = [suffix for suffix in (*_SUFFIXES, *_TEXT_SUFFIXES) if name.lower().endswith(suffix)]
+    return name[: -len(max(known, key=len))] or name if known else name
+
+
 def read_media_type(declared: str) -> tuple[MediaType, str]:
     """The format that a declared media type asks for, and its charset parameter (empty where it has none).
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
-from pathlib import PurePath
 from typing import cast
 
 from weir.documents.cleaning import one_line
-from weir.documents.media_types import MediaType, check_content, read_media_type
+from weir.documents.media_types import MediaType, check_content, read_media_type, title_of_file
 from weir.documents.types import ParsedDocument
 from weir.errors import BadDocument
 
@@ -54,7 +53,7 @@ def parse(content: bytes, media_type: str, *, title: str = "", file_name: str = 
                           "open it in the program that made it, save it again and publish that.") from e
     if not document.sections:
         raise BadDocument("empty", f"this {_FORMATS[kind]} document holds no text: publish it again once it has some.")
-    return replace(document, title=title or document.title or PurePath(one_line(file_name)).stem)
+    return replace(document, title=title or document.title or title_of_file(one_line(file_name)))
 
 
 def load_formats() -> None:
