@@ -256,7 +256,8 @@ def test_a_files_name_suggests_its_media_type(name: str, media_type: MediaType |
 def test_a_declared_title_wins_and_the_file_name_is_the_last_resort() -> None:
     declared = parse(b"# Heading\n\ntext", "text/markdown", title=" Declared\n title ", file_name="f.md")
     assert declared.title == "Declared title"
-    for name, title in {"notes/2026.plan.md": "2026.plan", "a/v1.2": "v1.2", "faq.qa.json": "faq", ".md": ".md"}.items():
+    titles = {"notes/2026.plan.md": "2026.plan", "a/v1.2": "v1.2", "faq.qa.json": "faq", ".md": ".md"}
+    for name, title in titles.items():
         assert parse(b"text", "text/markdown", file_name=name).title == title
 
 
