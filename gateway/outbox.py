@@ -1,0 +1,67 @@
+"""Messages on their way to one client: never waited for, dropped with the client when it is too slow."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from gateway.wire import Message
+
+
+class SlowClient(Exception):
+    """More messages wait than the client may leave waiting. It may come back with its cursor."""
+
+
+class Outbox:
+    """A bounded queue with one reader. `put` never blocks: what follows an overflow is thrown away."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._waiting: deque[Message] = deque()
+        self._more = asyncio.Event()
+        self._full = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    @property
+    def overflown(self) -> bool:
+        return self._full.is_set()
+
+    def put(self, message: Message) -> None:
+        if self._full.is_set():
+            return
+        if len(self._waiting) >= self._size:
+            self._full.set()
+        else:
+            self._waiting.append(message)
+            self._empty.clear()
+        self._more.set()
+
+    async def get(self) -> Message:
+        """The next message. Call `sent` once it is.
+
+        Raises:
+            SlowClient: the client did not keep up.
+        """
+        while not self._waiting and not self._full.is_set():
+            self._more.clear()
+            await self._more.wait()
+        if self._full.is_set():
+            raise SlowClient
+        return self._waiting.popleft()
+
+    def sent(self) -> None:
+        if not self._waiting:
+            self._empty.set()
+
+    async def emptied(self, within: float = 2.0) -> None:
+        """Returns once everything was sent, or when that takes too long."""
+        try:
+            async with asyncio.timeout(within):
+                await self._empty.wait()
+        except TimeoutError:
+            return
+
+    async def overflow(self) -> None:
+        """Returns once the client is too slow, even while the reader is stuck in a write."""
+        await self._full.wait()
