@@ -30,6 +30,8 @@ from weir.settings import Settings, environment
 
 STARTS_WITHIN = 180.0
 """Seconds that everything has to be ready within; Milvus can need 60 on an old folder."""
+GIVE_UP = 5
+"""Restarts of one unit after which its start is called a failure; the supervisor goes on trying."""
 SAMPLE = ROOT / "sample" / "library.json"
 
 LABELS = {
@@ -68,8 +70,8 @@ def down() -> None:
             if not until(lambda: state.running(settings.home) is None, 90.0):
                 raise Conflict(f"the supervisor (process {pid}) has not ended; see `weir logs supervisor`.")
     # A supervisor that was killed can no longer stop what it started.
-    orphans.end(orphans.mark(settings.home), settings.drain_timeout, out.print)
-    out.print("Weir is stopped." if pid is not None else "Weir is not running.")
+    left = orphans.end(orphans.mark(settings.home), settings.drain_timeout, out.print)
+    out.print("Weir is stopped." if pid is not None or left else "Weir is not running.")
 
 
 def absolute(settings: Settings) -> Settings:
@@ -171,7 +173,7 @@ def wait(settings: Settings, out: Console) -> None:
                 )
             if known.ready(frozenset(tasks)):
                 return
-            if time.monotonic() - began > STARTS_WITHIN:
+            if time.monotonic() - began > STARTS_WITHIN or any(unit.restarts >= GIVE_UP for unit in known.units):
                 raise late(settings, known)
             time.sleep(0.2)
 
@@ -191,7 +193,7 @@ def late(settings: Settings, known: State) -> Unavailable:
             lines += [f"    {line}" for line in logs.tail(settings.home / "logs" / f"{unit.name}.log", 5)]
     if known.setup != "done":
         lines.append(f"setup: {known.setup}")
-    return Unavailable(f"not everything is ready after {STARTS_WITHIN:.0f} s:\n" + "\n".join(lines))
+    return Unavailable("not everything has started; the supervisor goes on trying:\n" + "\n".join(lines))
 
 
 def people(settings: Settings) -> None:

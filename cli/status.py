@@ -47,16 +47,20 @@ def show(found: Report, out: Console) -> None:
             out.print(_units(title, rows))
     if found.lag:
         out.print(_lag(found))
-    out.print(_sizes(found))
+    sizes = _sizes(found)
+    if sizes.row_count:
+        out.print(sizes)
     for part, reason in found.unknown.items():
         out.print(f"[yellow]{part.replace('_', ' ')}[/yellow]: not known, {reason}")
 
 
 def _units(title: str, rows: list[Unit]) -> Table:
-    table = Table("name", "state", "port", "pid", title=title, title_justify="left")
+    table = Table(title=title, title_justify="left")
+    for name in ("name", "state", "port", "pid"):
+        table.add_column(name, no_wrap=True)
     for name in ("memory", "up", "restarts"):
-        table.add_column(name, justify="right")
-    table.add_column("last end")
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("last end", overflow="fold")
     for unit in rows:
         colour = COLOURS.get(unit.phase, "red")
         table.add_row(

@@ -1,4 +1,7 @@
-"""The local ports, as offsets from `WEIR_PORT_BASE`. Standard library only: the first start reads it before anything is installed."""
+"""The local ports, as offsets from `WEIR_PORT_BASE`.
+
+Standard library only: the first start reads it before anything is installed.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,6 @@ class Port(IntEnum):
     TRITON_METRICS = 9
     MILVUS_ETCD = 10
     MILVUS_ETCD_PEER = 11
-    SUPERVISOR = 12
     METRICS = 20
     """First of the ports on which Weir's own processes serve Prometheus metrics, one each."""
     MILVUS_PROXY_INTERNAL = 80

@@ -70,6 +70,8 @@ class Settings(BaseSettings):
     model_url: str = Field("", description="Base URL of an OpenAI- or Anthropic-compatible server.")
     model_key_file: Path | None = Field(None, description="File that holds the API key of the model.")
     model_timeout: float = Field(60.0, gt=0, description="Seconds to wait for a language model's next token.")
+    model_price_in: float = Field(0.0, ge=0, description="Cost of a million tokens read by the model.")
+    model_price_out: float = Field(0.0, ge=0, description="Cost of a million tokens written by the model.")
 
     # -- limits ---------------------------------------------------------------------------------------------------
     max_document_bytes: int = Field(32 * 2**20, gt=0, description="Largest document accepted, in bytes.")
@@ -84,6 +86,8 @@ class Settings(BaseSettings):
     answer_concurrency: int = Field(16, gt=0, description="Questions one answers worker works on at a time.")
     answer_timeout: float = Field(120.0, gt=0, description="Seconds until the watchdog ends an answer that has "
                                   "stopped moving.")
+    answer_queue: float = Field(60.0, gt=0, description="Seconds a question may wait for a worker before it is refused "
+                                "with a time to ask again.")
     views_lag: float = Field(2.0, gt=0, description="Seconds that the access view may be behind before answers wait.")
     drain_timeout: float = Field(5.0, gt=0, description="Seconds a worker gets to finish before it hands over.")
 

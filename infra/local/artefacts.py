@@ -27,7 +27,7 @@ MAVEN_PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-depe
 
 
 def key(*inputs: str | Path) -> str:
-    """Twelve hex digits that change with any of the inputs: a text counts as itself, a file or folder by its content."""
+    """Twelve hex digits that change with any of the inputs: a text counts as itself, a file by its content."""
     digest = hashlib.sha256(f"python {sys.version_info[:2]}".encode())
     for item in inputs:
         if isinstance(item, str):

@@ -72,7 +72,9 @@ class Milvus:
         if not self._secret.exists():
             with os.fdopen(os.open(self._secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                 file.write(secrets.token_urlsafe(24) + "\n")
-        ports = {port.name.lower(): str(self.place.settings.port(port)) for port in Port if port.name.startswith("MILVUS")}
+        ports = {
+            port.name.lower(): str(self.place.settings.port(port)) for port in Port if port.name.startswith("MILVUS")
+        }
         text = TEMPLATE.read_text()
         for name, value in {**ports, "data": str(self._data), "config": str(self._config)}.items():
             text = text.replace(f"${{{name}}}", value)

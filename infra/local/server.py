@@ -28,14 +28,14 @@ class Launch:
 
 
 class Server(Protocol):
-    """One of the four servers. Its methods are called in this order; each may be called again and then changes nothing."""
+    """One of the four servers. Its methods are called in this order; a second call changes nothing."""
 
     name: str
     port: int
     """The port its clients use."""
 
     def install(self) -> None:
-        """Builds what the server is made of. Needs the network the first time; raises `Unavailable` where that fails."""
+        """Builds what the server is made of. Needs the network the first time; raises `Unavailable` if that fails."""
 
     def prepare(self) -> None:
         """Writes configuration and creates the data folder. The server is not running."""

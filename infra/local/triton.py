@@ -1,6 +1,6 @@
 """Triton Inference Server: the server binary out of the `nvidia-pytriton` wheel, with the embedder as Python models.
 
-The Python models run in an environment of their own (`models/requirements.txt`), since they need an older numpy than Weir.
+The Python models run in an environment of their own (`models/requirements.txt`): it has an older numpy than Weir.
 """
 
 from __future__ import annotations
@@ -66,7 +66,15 @@ class Triton:
 
     def _packages(self) -> Path:
         def build(folder: Path) -> None:
-            pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--root-user-action=ignore"]
+            pip = [
+                sys.executable,
+                "-m",
+                "pip",
+                "install",
+                "-q",
+                "--disable-pip-version-check",
+                "--root-user-action=ignore",
+            ]
             argv = [*pip, "--no-deps", "--only-binary=:all:", "--target", str(folder), "-r", str(REQUIREMENTS)]
             artefacts.call(argv, "installing the environment of Triton's models")
 
@@ -100,7 +108,7 @@ class Triton:
         server, host = self._server(), self.place.settings.host
         library = sysconfig.get_config_var("LIBDIR")
         environment = {
-            # The models' processes embed this Python and find its standard library through the first python3 on the PATH.
+            # The models' processes embed this Python and find its library through the first python3 on the PATH.
             "PATH": f"{Path(sys.base_prefix) / 'bin'}:{os.environ.get('PATH', '')}",
             "WEIR_MODEL_PACKAGES": str(self._packages()),
             "LD_LIBRARY_PATH": f"{library}:{server / 'libs'}",
@@ -127,7 +135,9 @@ class Triton:
     def ready(self) -> bool:
         base = f"http://{self.place.settings.host}:{self._http}/v2"
         loaded = [model.name for model in repository.MODELS if model.at_start]
-        return all(http_get(url) is not None for url in [f"{base}/health/ready", *(f"{base}/models/{n}/ready" for n in loaded)])
+        return all(
+            http_get(url) is not None for url in [f"{base}/health/ready", *(f"{base}/models/{n}/ready" for n in loaded)]
+        )
 
     def settle(self) -> None:
         """Nothing: the models that serve are loaded at the start."""

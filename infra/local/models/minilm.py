@@ -1,8 +1,9 @@
 """Builds the ONNX graph of all-MiniLM-L6-v2 from its published weights, and an int8 version of it.
 
-Runs as a program of its own (`python minilm.py WEIGHTS OUT`) with numpy, onnx and onnxruntime, in the environment of Triton's
-Python models. WEIGHTS is the folder with `model.safetensors` and `tokenizer.json`; OUT gets `fp32/` and `int8/`, each with
-`model.onnx` and `tokenizer.json`. The same input gives the same bytes, since a model's revision is a hash of them.
+Runs as a program of its own (`python minilm.py WEIGHTS OUT`) with numpy, onnx and onnxruntime, in the environment of
+Triton's Python models. WEIGHTS is the folder with `model.safetensors` and `tokenizer.json`; OUT gets `fp32/` and
+`int8/`, each with `model.onnx` and `tokenizer.json`. The same input gives the same bytes, since a model's revision is a
+hash of them.
 
 The graph is BERT: embeddings, six layers of attention and feed-forward, mean over the real tokens, length 1.
 """
@@ -46,7 +47,9 @@ def read_safetensors(path: Path) -> dict[str, Array]:
     for name, entry in header.items():
         if name != "__metadata__":
             start, end = entry["data_offsets"]
-            tensors[name.removeprefix("bert.")] = np.frombuffer(data[start:end], types[entry["dtype"]]).reshape(entry["shape"])
+            tensors[name.removeprefix("bert.")] = np.frombuffer(data[start:end], types[entry["dtype"]]).reshape(
+                entry["shape"]
+            )
     return tensors
 
 
@@ -65,7 +68,7 @@ class Graph:
 
     def constant(self, name: str, value: Any, dtype: type = np.float32) -> str:
         # order="C" keeps a scalar a scalar; np.ascontiguousarray would make it one-dimensional, which Range refuses.
-        array = np.array(value, dtype=dtype, order="C")
+        array: Array = np.array(value, dtype=dtype, order="C")
         self.constants.setdefault(name, numpy_helper.from_array(array, name))
         return name
 

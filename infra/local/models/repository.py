@@ -1,8 +1,8 @@
 """Lays out Triton's model repository: each embedder twice, once for questions and once for bulk work.
 
-    minilm-int8         online: small batches, no waiting, normal priority
-    minilm-int8-bulk    bulk: large batches, lower priority
-    minilm-fp32[-bulk]  the exact weights; loaded on demand
+minilm-int8         online: small batches, no waiting, normal priority
+minilm-int8-bulk    bulk: large batches, lower priority
+minilm-fp32[-bulk]  the exact weights; loaded on demand
 """
 
 from __future__ import annotations

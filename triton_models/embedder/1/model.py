@@ -1,7 +1,7 @@
 """The embedder as a Python model of Triton: texts in, unit vectors and the model's revision out.
 
-`model.onnx` (inputs `input_ids`, `attention_mask`, `token_type_ids`; output `sentence_embedding`) and `tokenizer.json` lie
-beside this file. Parameters come from `config.pbtxt`.
+`model.onnx` (inputs `input_ids`, `attention_mask`, `token_type_ids`; output `sentence_embedding`) and
+`tokenizer.json` lie beside this file. Parameters come from `config.pbtxt`.
 """
 
 import hashlib
@@ -13,10 +13,10 @@ from pathlib import Path
 # The backend's process ignores PYTHONPATH. Where the packages are not part of its Python, this folder holds them.
 sys.path[:0] = filter(None, [os.environ.get("WEIR_MODEL_PACKAGES")])
 
-import numpy as np
-import onnxruntime
-import triton_python_backend_utils as triton
-from tokenizers import Tokenizer
+import numpy as np  # noqa: E402
+import onnxruntime  # noqa: E402
+import triton_python_backend_utils as triton  # noqa: E402
+from tokenizers import Tokenizer  # noqa: E402
 
 
 class TritonPythonModel:
