@@ -14,7 +14,7 @@ from schemas.events import DocumentCut, DocumentDeleted, IndexVersion, Stage
 from weir.clock import Clock
 from weir.index import names
 from weir.index.indexes import Indexes
-from weir.index.running import run_for_each
+from weir.index.running import available, run_for_each
 from weir.kafka.handlers import Batch
 from weir.kafka.process import Context, run_process
 from weir.kafka.producer import Producer
@@ -63,8 +63,8 @@ async def work(settings: Settings, producer: Producer, es: AsyncElasticsearch, c
     index = KeywordIndex(es, settings, version.keyword_index)
     label = names.keyword_label(settings, version.keyword_index)
     manifests = Manifests(es, settings, keywords_store(label))
-    await manifests.create()
-    await index.create()
+    if not (await available(manifests.create, stop) and await available(index.create, stop)):
+        return
     replacing = Replacing(KeywordStore(index), manifests, report_to(producer, Stage.KEYWORDS, version.name, clock))
 
     async def handle(records: list[Record]) -> None:

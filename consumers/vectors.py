@@ -15,7 +15,7 @@ from weir.clock import Clock
 from weir.errors import BadRecord
 from weir.index import names
 from weir.index.indexes import Indexes
-from weir.index.running import run_for_each
+from weir.index.running import available, run_for_each
 from weir.kafka.handlers import Batch
 from weir.kafka.process import Context, run_process
 from weir.kafka.producer import Producer
@@ -73,8 +73,8 @@ async def work(settings: Settings, producer: Producer, es: AsyncElasticsearch, m
     collection = VectorCollection(milvus, version.collection, version.dimension)
     label = names.collection_label(settings, version.collection)
     manifests = Manifests(es, settings, vectors_store(label))
-    await manifests.create()
-    await collection.create()
+    if not (await available(manifests.create, stop) and await available(collection.create, stop)):
+        return
     replacing = Replacing(VectorStore(collection), manifests, report_to(producer, Stage.VECTORS, version.name, clock))
 
     async def handle(records: list[Record]) -> None:

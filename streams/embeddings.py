@@ -33,7 +33,7 @@ from weir.documents.types import embedded_text
 from weir.errors import InputError, Unavailable
 from weir.index import names
 from weir.index.indexes import Indexes
-from weir.index.running import run_for_each
+from weir.index.running import available, run_for_each
 from weir.kafka.handlers import Batch
 from weir.kafka.process import Context, run_process
 from weir.kafka.producer import Producer
@@ -234,7 +234,8 @@ async def main(context: Context) -> None:
 
     async def work(version: IndexVersion, stop: asyncio.Event) -> None:
         manifests = Manifests(es, settings, vectors_store(names.collection_label(settings, version.collection)))
-        await manifests.create()
+        if not await available(manifests.create, stop):
+            return
         embedder = Embedder(settings, version.model, version.revision, bulk=True)
         try:
             embeddings = Embeddings(settings, context.producer, version, embedder, manifests, views, context.clock)

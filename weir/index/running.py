@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from schemas.events import IndexVersion
 from weir import telemetry
+from weir.errors import Unavailable
 from weir.index.indexes import Indexes
 
 log = telemetry.logger(__name__)
@@ -48,6 +50,19 @@ async def run_for_each(indexes: Indexes, stop: asyncio.Event, label: Callable[[I
         for work in running.values():
             work[0].set()
         await asyncio.gather(*(task for _, task in running.values()), return_exceptions=True)
+
+
+async def available(make: Callable[[], Awaitable[None]], stop: asyncio.Event) -> bool:
+    """Makes what a worker needs in a store as soon as its server answers; False where `stop` came first."""
+    while not stop.is_set():
+        try:
+            await make()
+            return True
+        except Unavailable as e:
+            log.warning("waiting for a server", reason=e.message)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), e.retry_after or 1.0)
+    return False
 
 
 async def _until(run: Run, version: IndexVersion, end: asyncio.Event) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from elasticsearch import AsyncElasticsearch
 
 from weir.settings import Settings
+from weir.stores import elasticsearch_errors
 from weir.views import elastic
 from weir.views.elastic import BOOLEAN, KEYWORD, LONG, STORED
 
@@ -169,6 +170,19 @@ class Manifests:
         outcomes = await elastic.bulk(self._es, operations)
         return {m.name: replace(m, seq_no=o["_seq_no"], primary_term=o["_primary_term"])
                 for m, o in zip(manifests, outcomes, strict=True) if o["status"] < 300}
+
+    async def drop(self) -> None:
+        """Deletes this store's manifests, when the store itself is gone."""
+        with elasticsearch_errors("deleting manifests"):
+            await self._es.indices.refresh(index=self._index)
+            while True:
+                found = await self._es.search(index=self._index, query={"term": {"store": self.store}}, size=1000,
+                                              source=False)
+                ids = [hit["_id"] for hit in found["hits"]["hits"]]
+                if not ids:
+                    return
+                await elastic.bulk(self._es, [{"delete": {"_index": self._index, "_id": i}} for i in ids])
+                await self._es.indices.refresh(index=self._index)
 
     def _id(self, name: DocumentName) -> str:
         return elastic.view_id("manifest", self.store, *name)

@@ -1,0 +1,120 @@
+"""`weir rebuild`: a store made anew from the log, while the old one goes on answering."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+from elasticsearch import AsyncElasticsearch
+from rich.console import Console
+
+from consumers import keywords, vectors, views
+from schemas import topics
+from weir import settings as environment
+from weir.clock import Clock, system_clock
+from weir.errors import BadRequest
+from weir.index import names
+from weir.index.indexes import Indexes, publish, with_version
+from weir.index.rebuild import Rebuild, Tell, rebuild
+from weir.kafka.producer import Producer
+from weir.retrieval.dense import VectorCollection
+from weir.retrieval.keyword import KeywordIndex
+from weir.settings import Settings
+from weir.stores import elasticsearch, milvus
+from weir.views.manifests import Manifests
+from weir.views.status import keywords_store, vectors_store
+from weir.views.store import create_next, drop, open_view, swap
+
+VIEWS = ("vectors", "keywords", *(view.name for view in views.VIEWS))
+
+
+def rebuild_command(
+    view: Annotated[str, typer.Option(help=f"What to rebuild: {', '.join(VIEWS)}.")],
+) -> None:
+    """Makes a store anew from the log; the old one answers until the new one is complete."""
+    if view not in VIEWS:
+        raise BadRequest(f"there is no view {view!r} to rebuild; there are {', '.join(VIEWS)}.")
+    console = Console(highlight=False)
+    asyncio.run(rebuild_view(environment.load(), view, console.print, system_clock))
+
+
+async def rebuild_view(settings: Settings, view: str, tell: Tell, clock: Clock) -> None:
+    """Rebuilds one kind of store; `vectors` and `keywords` for every index version.
+
+    Raises:
+        Unavailable: a server does not answer.
+    """
+    es, indexes = elasticsearch(settings), Indexes(settings)
+    await indexes.start()
+    try:
+        async with Producer(settings) as producer:
+            if view == "vectors":
+                await _vectors(settings, producer, es, indexes, tell, clock)
+            elif view == "keywords":
+                await _keywords(settings, producer, es, indexes, tell, clock)
+            else:
+                await _view(settings, producer, es, next(v for v in views.VIEWS if v.name == view), tell)
+    finally:
+        await indexes.close()
+        await es.close()
+
+
+async def _vectors(settings: Settings, producer: Producer, es: AsyncElasticsearch, indexes: Indexes, tell: Tell,
+                   clock: Clock) -> None:
+    client = milvus(settings)
+    try:
+        for index in indexes.all():
+            for version in index.versions:
+                old = names.collection_label(settings, version.collection)
+                new = replace(version, collection=names.collection(settings, names.rebuilt(old)))
+                tell(f"building {new.collection} in the place of {version.collection}")
+
+                async def forget(version: str = version.collection, old: str = old) -> None:
+                    await VectorCollection(client, version, 0).drop()
+                    await Manifests(es, settings, vectors_store(old)).drop()
+
+                await rebuild(settings, Rebuild(
+                    topic=topics.EMBEDDINGS.named(settings.prefix, version=version.name),
+                    old_group=settings.prefix + names.worker_name(vectors.NAME, old),
+                    new_group=settings.prefix + names.worker_name(vectors.NAME, names.rebuilt(old)),
+                    fill=lambda stop, new=new: vectors.work(settings, producer, es, client, clock, new, stop),  # type: ignore[misc]  # bound now
+                    switch=lambda index=index.index, new=new: publish(  # type: ignore[misc]  # bound now
+                        settings, producer, with_version(indexes.index(index), new, clock, "weir rebuild")),
+                    drop=forget), tell)
+    finally:
+        await client.close()
+
+
+async def _keywords(settings: Settings, producer: Producer, es: AsyncElasticsearch, indexes: Indexes, tell: Tell,
+                    clock: Clock) -> None:
+    for index in indexes.all():
+        for version in index.versions:
+            old = names.keyword_label(settings, version.keyword_index)
+            new = replace(version, keyword_index=names.keyword_index(settings, names.rebuilt(old)))
+            tell(f"building {new.keyword_index} in the place of {version.keyword_index}")
+
+            async def forget(version: str = version.keyword_index, old: str = old) -> None:
+                await KeywordIndex(es, settings, version).drop()
+                await Manifests(es, settings, keywords_store(old)).drop()
+
+            await rebuild(settings, Rebuild(
+                topic=topics.CHUNKS.named(settings.prefix, cut=version.cut.name),
+                old_group=settings.prefix + names.worker_name(keywords.NAME, old),
+                new_group=settings.prefix + names.worker_name(keywords.NAME, names.rebuilt(old)),
+                fill=lambda stop, new=new: keywords.work(settings, producer, es, clock, new, stop),  # type: ignore[misc]  # bound now
+                switch=lambda index=index.index, new=new: publish(  # type: ignore[misc]  # bound now
+                    settings, producer, with_version(indexes.index(index), new, clock, "weir rebuild")),
+                drop=forget), tell)
+
+
+async def _view(settings: Settings, producer: Producer, es: AsyncElasticsearch, view: views.View, tell: Tell) -> None:
+    old = await open_view(es, settings, view.alias(settings), view.properties)
+    new = await create_next(es, settings, old, view.properties)
+    tell(f"building {new.index} in the place of {old.index}")
+    await rebuild(settings, Rebuild(
+        topic=view.topic.named(settings.prefix), old_group=settings.prefix + view.group(old),
+        new_group=settings.prefix + view.group(new),
+        fill=lambda stop: views.fill(settings, producer, es, view, new, stop),
+        switch=lambda: swap(es, old, new), drop=lambda: drop(es, old)), tell)
