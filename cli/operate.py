@@ -22,7 +22,7 @@ from infra.local.processes import KEYWORD_ANSWERS, PROCESSES
 from infra.local.server import Place, Server
 from infra.local.servers import servers
 from infra.local.state import Phase, State
-from infra.local.supervisor import ROOT
+from infra.local.supervisor import ROOT, SERVERS_ONLY
 from weir import settings as settings_module
 from weir.errors import Conflict, SettingsError, Unavailable
 from weir.identity import access_code
@@ -30,8 +30,9 @@ from weir.settings import Settings, environment
 
 STARTS_WITHIN = 180.0
 """Seconds that everything has to be ready within; Milvus can need 60 on an old folder."""
+STOPS_WITHIN = 90.0
 GIVE_UP = 5
-"""Restarts of one unit after which its start is called a failure; the supervisor goes on trying."""
+"""Restarts of one unit, while `weir up` watches, that make it a failure."""
 SAMPLE = ROOT / "sample" / "library.json"
 
 LABELS = {
@@ -63,15 +64,25 @@ def down() -> None:
     """Stop Weir and its servers. What they hold stays in the home and is there at the next start."""
     settings = absolute(settings_module.load())
     out = Console(highlight=False)
+    with out.status("stopping Weir's processes, then the servers"):
+        stopped = stop(settings, out.print)
+    out.print("Weir is stopped." if stopped else "Weir is not running.")
+
+
+def stop(settings: Settings, say: Callable[[str], None]) -> bool:
+    """Ends everything of that home; returns whether there was anything.
+
+    Raises:
+        Conflict: the supervisor does not end.
+    """
     pid = state.running(settings.home)
     if pid is not None:
-        with out.status("stopping Weir's processes, then the servers"):
-            os.kill(pid, signal.SIGTERM)
-            if not until(lambda: state.running(settings.home) is None, 90.0):
-                raise Conflict(f"the supervisor (process {pid}) has not ended; see `weir logs supervisor`.")
+        os.kill(pid, signal.SIGTERM)
+        if not until(lambda: state.running(settings.home) is None, STOPS_WITHIN):
+            raise Conflict(f"the supervisor (process {pid}) has not ended; see `weir logs supervisor`.")
     # A supervisor that was killed can no longer stop what it started.
-    left = orphans.end(orphans.mark(settings.home), settings.drain_timeout, out.print)
-    out.print("Weir is stopped." if pid is not None or left else "Weir is not running.")
+    left = orphans.end(orphans.mark(settings.home), settings.drain_timeout, say)
+    return pid is not None or left > 0
 
 
 def absolute(settings: Settings) -> Settings:
@@ -120,7 +131,7 @@ def install(wanted: list[Server], out: Console) -> None:
             future.result()
 
 
-def start(settings: Settings) -> None:
+def start(settings: Settings, *, servers_only: bool = False) -> None:
     """Starts the supervisor, detached from this terminal.
 
     Raises:
@@ -130,7 +141,7 @@ def start(settings: Settings) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "supervisor.log").open("ab") as log:
         daemon = subprocess.Popen(
-            [sys.executable, "-m", "infra.local.supervisor"],
+            [sys.executable, "-m", "infra.local.supervisor", *([SERVERS_ONLY] if servers_only else [])],
             cwd=ROOT,
             env=environment(settings),
             stdin=subprocess.DEVNULL,
@@ -158,6 +169,7 @@ def wait(settings: Settings, out: Console) -> None:
     known = read(settings)
     with Progress(*columns, console=out) as progress:
         tasks = {unit.name: progress.add_task(f"start {unit.name}", total=1) for unit in known.units}
+        before = {unit.name: unit.restarts for unit in known.units}
         told = known.ready(frozenset(tasks))
         while True:
             known = read(settings)
@@ -173,9 +185,14 @@ def wait(settings: Settings, out: Console) -> None:
                 )
             if known.ready(frozenset(tasks)):
                 return
-            if time.monotonic() - began > STARTS_WITHIN or any(unit.restarts >= GIVE_UP for unit in known.units):
+            if time.monotonic() - began > STARTS_WITHIN or hopeless(known, before):
                 raise late(settings, known)
             time.sleep(0.2)
+
+
+def hopeless(known: State, before: dict[str, int]) -> bool:
+    """Whether something has been started again and again while we watched, and never became ready."""
+    return any(unit.restarts - before[unit.name] >= GIVE_UP and unit.phase is not Phase.READY for unit in known.units)
 
 
 def read(settings: Settings) -> State:

@@ -25,7 +25,7 @@ from infra.local.processes import PROCESSES, Process, metrics_port
 from infra.local.server import Launch, Place, Server, listens
 from infra.local.servers import SERVERS
 from infra.local.state import Kind, State
-from infra.local.unit import Backoff, Supervised, Unit
+from infra.local.unit import Backoff, Supervised, Unit, nothing
 from weir.errors import WeirError
 from weir.settings import Port, Settings, environment, load
 
@@ -33,6 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SETUP = [sys.executable, "-m", "infra.local.setup"]
 SETUP_NEEDS = frozenset({"kafka", "triton"})
 """Triton says which revision of its model the first index has."""
+SERVERS_ONLY = "--servers-only"
 STATE_INTERVAL = 0.5
 LOG_INTERVAL = 10.0
 
@@ -156,19 +157,24 @@ def process_unit(process: Process, settings: Settings, may_start: Callable[[], b
     )
 
 
-def build(settings: Settings, java_home: Path, say: Say) -> Supervisor:
-    """The supervisor of a whole Weir."""
+def build(settings: Settings, java_home: Path, say: Say, *, servers_only: bool = False) -> Supervisor:
+    """The supervisor of a whole Weir, or of the four servers alone."""
     place = Place(settings, java_home)
     units = [server_unit(server(place)) for server in SERVERS]
 
     def may_start(process: Process) -> Callable[[], bool]:
         return lambda: supervisor.state.setup == "done" and supervisor.ready(process.needs)
 
-    units += [process_unit(process, settings, may_start(process)) for process in PROCESSES]
+    if not servers_only:
+        units += [process_unit(process, settings, may_start(process)) for process in PROCESSES]
+
+    def set_up() -> None:
+        artefacts.call(SETUP, "creating the topics and the first index", environment(settings))
+
     supervisor = Supervisor(
         settings.home,
         units,
-        setup=lambda: artefacts.call(SETUP, "creating the topics and the first index", environment(settings)),
+        setup=nothing if servers_only else set_up,
         setup_needs=SETUP_NEEDS,
         backoff=Backoff(),
         say=say,
@@ -195,7 +201,7 @@ def main() -> None:
         if isinstance(jdk, str):
             say(jdk)
             sys.exit(2)
-        supervisor = build(settings, jdk, say)
+        supervisor = build(settings, jdk, say, servers_only=SERVERS_ONLY in sys.argv)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: supervisor.request_stop())
         supervisor.run(os.getpid())

@@ -38,7 +38,7 @@ class Triton:
 
     def install(self) -> None:
         self._server()
-        self._weights()
+        self.weights()
 
     def _server(self) -> Path:
         """`bin/`, `backends/` and `libs/` of the wheel."""
@@ -80,7 +80,8 @@ class Triton:
 
         return artefacts.built(self.place.servers_dir, "triton-python", artefacts.key(REQUIREMENTS), build)
 
-    def _weights(self) -> Path:
+    def weights(self) -> Path:
+        """Folder with `int8/` and `fp32/`, each `model.onnx` and `tokenizer.json`."""
         packages = self._packages()
 
         def build(folder: Path) -> None:
@@ -99,7 +100,7 @@ class Triton:
     def prepare(self) -> None:
         self._config.mkdir(parents=True, exist_ok=True)
         threads = self.place.settings.triton_threads
-        repository.lay_out(self._config / "models", self._weights(), threads=threads)
+        repository.lay_out(self._config / "models", self.weights(), threads=threads)
         # A server that was killed leaves its shared memory behind; the name carries our port, so it is nobody else's.
         for left in Path("/dev/shm").glob(f"{self._shared_memory}*"):
             left.unlink(missing_ok=True)

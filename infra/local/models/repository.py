@@ -48,14 +48,15 @@ def lay_out(
     """Writes the repository anew.
 
     Args:
-        repository: folder to write; emptied first.
+        repository: folder to write; models of these names are replaced.
         weights: folder with `int8/` and `fp32/`, each `model.onnx` and `tokenizer.json`; hard-linked where possible.
         threads: threads of each instance; 0 takes every core.
         kind: `KIND_CPU` or `KIND_GPU`.
         providers: execution providers of ONNX Runtime, separated by commas.
     """
-    shutil.rmtree(repository, ignore_errors=True)
     for model in MODELS:
+        # Its contents, not the folder itself: that may be a mounted volume.
+        shutil.rmtree(repository / model.name, ignore_errors=True)
         version = repository / model.name / "1"
         version.mkdir(parents=True)
         shutil.copy(SOURCE / "1" / "model.py", version)

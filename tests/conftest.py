@@ -1,0 +1,61 @@
+"""Where the tests' servers come from, and what every test may use.
+
+    pytest                  attaches to the servers of the current settings if they run, else starts its own
+    pytest --own-servers    always its own, in `.weir-test` and on ports of their own (`make test`)
+    pytest --containers     the official images, where a container engine answers
+
+Tests marked `services` or `chaos` get the servers; the others run without. Each test uses a prefix of its own, so an
+attached Weir's data is never touched.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from weir.settings import Settings, environment, load
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--own-servers", action="store_true", help="start servers for the tests though others run")
+    parser.addoption("--containers", action="store_true", help="start the servers from their official images")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if isinstance(item, pytest.Function) and any(item.get_closest_marker(name) for name in ("services", "chaos")):
+            # Before all others: they read the settings that it makes.
+            item.fixturenames.insert(0, "servers")
+
+
+@pytest.fixture(scope="session")
+def servers(request: pytest.FixtureRequest) -> Iterator[Settings]:
+    """Settings that lead to running servers; the environment says the same while the session lasts."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.config.getoption("--containers"):
+            from tests.kit.containers import containers
+
+            with containers(load()) as addresses:
+                for name, value in addresses.items():
+                    patch.setenv(name, value)
+                yield load()
+            return
+
+        from tests.kit.servers import TEST_HOME, TEST_PORT_BASE, LocalWeir, running
+
+        if running(load()) and not request.config.getoption("--own-servers"):
+            yield load()
+            return
+        own = LocalWeir(TEST_HOME, TEST_PORT_BASE, servers_only=True)
+        if not own.running:
+            # What an earlier run left behind, processes included.
+            own.stop()
+            shutil.rmtree(TEST_HOME, ignore_errors=True)
+        own.start()
+        for name, value in environment(own.settings).items():
+            if name.startswith("WEIR_"):
+                patch.setenv(name, value)
+        yield own.settings
+        own.stop()
