@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -132,6 +132,13 @@ class Retriever:
                 KeywordIndex(self._es, self._settings, version.keyword_index),
                 VectorCollection(self._milvus, version.collection, version.dimension))
         return self._stores[key]
+
+    def embedder(self, index_version: str) -> Callable[[Sequence[str]], Awaitable[Vectors]] | None:
+        """The model that the version's vectors were made with; None where that version has not been asked yet."""
+        for (name, *_), stores in self._stores.items():
+            if name == index_version:
+                return stores.embedder.embed
+        return None
 
     async def close(self) -> None:
         """Closes the embedders; the clients of the stores belong to the caller."""
