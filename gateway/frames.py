@@ -1,18 +1,19 @@
 """The gateway's ear on `answers`: frames of the conversations that somebody here listens to, as they are written.
 
-    loop                                    consumer thread
-    listen(conversation) ── want it ──────▶ drops every record whose key nobody wants
-        └─ partition not assigned yet:      poll, then all that is there
-           its end, then incremental_assign decode
-    deliver(batch) ◀── call_soon_threadsafe ┘
+    loop                                      consumer thread
+    listen(conversation) ── want it ────────▶ drops every record whose key nobody wants
+        └─ partition not assigned yet:        poll, then all that is there
+           its end now ── assign from there ▶ decode
+    deliver(batch) ◀── call_soon_threadsafe ──┘
 
-No consumer group: a gateway assigns itself the partitions of its conversations, from their end, *before* the question
-is produced, so that not one frame can come too early.
+No consumer group: a gateway assigns itself the partitions of its conversations, from the end that they have *before*
+the question is produced, so that not one frame can come too early.
 """
 
 from __future__ import annotations
 
 import asyncio
+import queue
 import threading
 import time
 from collections import Counter
@@ -33,6 +34,9 @@ log = telemetry.logger(__name__)
 LINGER = 300.0
 """Seconds that a partition stays assigned after its last listener; assigning it again costs a round trip."""
 BATCH = 500
+POLL = 0.01
+"""Seconds that the thread may sit in one poll: a call to the client from another thread would wait for its end, so new
+assignments are made between two polls."""
 TIMEOUT = 5.0
 
 Deliver = Callable[[list[Received]], None]
@@ -48,6 +52,7 @@ class Frames:
         self._wanted: Counter[bytes] = Counter()
         """Listeners by key. The thread only asks whether a key is there."""
         self._listeners: Counter[int] = Counter()
+        self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._assigned: dict[int, float] = {}
         """When each assigned partition was last needed, in monotonic seconds."""
         self._assigning = asyncio.Lock()
@@ -59,12 +64,13 @@ class Frames:
     async def start(self) -> None:
         """Raises: Unavailable: Kafka does not answer, or has no topic `answers`."""
         self._loop = asyncio.get_running_loop()
-        self._consumer = Consumer(listener_config(self._settings) | {"error_cb": self._error})
+        self._scout = Consumer(listener_config(self._settings))
         try:
             self.partitions = await asyncio.to_thread(self._count)
         except BaseException:
-            await asyncio.to_thread(self._consumer.close)
+            await asyncio.to_thread(self._scout.close)
             raise
+        self._consumer = Consumer(listener_config(self._settings) | {"error_cb": self._error})
         self._thread = threading.Thread(target=self._run, name="frames", daemon=True)
         self._thread.start()
 
@@ -72,6 +78,7 @@ class Frames:
         self._stopping.set()
         await asyncio.to_thread(self._thread.join)
         await asyncio.to_thread(self._consumer.close)
+        await asyncio.to_thread(self._scout.close)
 
     @property
     def alive(self) -> bool:
@@ -96,7 +103,9 @@ class Frames:
             try:
                 async with self._assigning:
                     if partition not in self._assigned:
-                        await asyncio.to_thread(self._assign, partition)
+                        end = await asyncio.to_thread(self._end, partition)
+                        where = TopicPartition(self.topic, partition, end)
+                        self._commands.put(lambda: self._consumer.incremental_assign([where]))
                         self._assigned[partition] = time.monotonic()
             except BaseException:
                 self.leave(conversation)
@@ -122,33 +131,34 @@ class Frames:
             for partition in idle:
                 del self._assigned[partition]
             if idle:
-                await asyncio.to_thread(self._consumer.incremental_unassign,
-                                        [TopicPartition(self.topic, p) for p in idle])
+                places = [TopicPartition(self.topic, p) for p in idle]
+                self._commands.put(lambda: self._consumer.incremental_unassign(places))
 
     # -- on other threads -----------------------------------------------------------------------------------------
 
     def _count(self) -> int:
         try:
-            found = self._consumer.list_topics(self.topic, timeout=10).topics[self.topic]
+            found = self._scout.list_topics(self.topic, timeout=10).topics[self.topic]
         except KafkaException as e:
             raise Unavailable(f"Kafka does not answer at {self._settings.kafka_address}: {e.args[0].str()}") from e
         if found.error is not None:
             raise Unavailable(f"Kafka has no topic {self.topic}; `weir up` creates it")
         return len(found.partitions)
 
-    def _assign(self, partition: int) -> None:
-        where = TopicPartition(self.topic, partition)
+    def _end(self, partition: int) -> int:
+        """The partition's end as an offset: "from the end" would be resolved later, after the first frame perhaps."""
         try:
-            # "The end" would be resolved later, after the question's first frame perhaps: ask for the offset now.
-            _, end = self._consumer.get_watermark_offsets(where, timeout=TIMEOUT, cached=False)
-            self._consumer.incremental_assign([TopicPartition(self.topic, partition, end)])
+            return int(self._scout.get_watermark_offsets(TopicPartition(self.topic, partition), timeout=TIMEOUT,
+                                                         cached=False)[1])
         except KafkaException as e:
             raise Unavailable(f"Kafka does not answer for {self.topic}/{partition}: {e.args[0].str()}",
                               retry_after=2) from e
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            first = self._consumer.poll(0.1)
+            while not self._commands.empty():
+                self._commands.get()()
+            first = self._consumer.poll(POLL)
             if first is None:
                 continue
             received = []
