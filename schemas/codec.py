@@ -169,7 +169,7 @@ def _packer(kind: Any) -> Convert:
 def _unpacker(kind: Any) -> Convert:
     """What turns what fastavro read into a value of the annotation `kind`."""
     if is_dataclass(kind):
-        make: Callable[..., Any] = kind
+        make = cast("Callable[..., Any]", kind)
         steps = [(f.name, _unpacker(get_type_hints(kind)[f.name])) for f in fields(kind)]
         return lambda plain: make(**{name: unpack(plain[name]) for name, unpack in steps})
     if isinstance(kind, type) and issubclass(kind, Enum):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
@@ -63,10 +64,20 @@ def _ensure(settings: Settings, wanted: dict[str, Topic]) -> list[str]:
             except KafkaException as e:
                 if e.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise
+        _until_visible(admin, wanted)
         _correct(admin, settings, {name: topic for name, topic in wanted.items() if name in there})
     except (KafkaException, TimeoutError) as e:
         raise Unavailable(f"cannot create the topics at {settings.kafka_address}: {e}") from e
     return created
+
+
+def _until_visible(admin: AdminClient, names: Iterable[str]) -> None:
+    """A broker answers that a topic exists before all of it knows."""
+    until = time.monotonic() + TIMEOUT
+    while missing := sorted(set(names) - set(admin.list_topics(timeout=TIMEOUT).topics)):
+        if time.monotonic() > until:
+            raise TimeoutError(f"{missing} were created and cannot be seen")
+        time.sleep(0.05)
 
 
 def _correct(admin: AdminClient, settings: Settings, topics: dict[str, Topic]) -> None:

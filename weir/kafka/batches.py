@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ class Batches:
         self._queue: deque[Item] = deque()
         self._queued_bytes = 0
         self._task: asyncio.Task[None] | None = None
+        self._hurry = asyncio.Event()
         self._seconds = telemetry.RECORD_SECONDS.labels(dispatcher.name)
         self._retrying = telemetry.RETRYING.labels(dispatcher.name)
 
@@ -42,6 +44,10 @@ class Batches:
         self._queued_bytes += _size(item)
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def hurry(self) -> None:
+        """Ends a wait between two tries: some of the items may have to be dropped."""
+        self._hurry.set()
 
     async def _run(self) -> None:
         # One turn of the loop, so that everything which was read together is called together.
@@ -83,7 +89,7 @@ class Batches:
     def _still_ours(self, items: list[Item]) -> list[Item]:
         """Drops those whose partition has left."""
         for item in items:
-            if item.assignment.released and not item.done:
+            if item.assignment.leaving and not item.done:
                 self._dispatcher.drop(item)
         return [item for item in items if not item.done]
 
@@ -128,7 +134,9 @@ class Batches:
 
     async def _pause(self, items: list[Item], seconds: float) -> None:
         self._retrying.inc(len(items))
-        await asyncio.sleep(seconds)
+        self._hurry.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._hurry.wait(), seconds)
         self._retrying.dec(len(items))
 
 

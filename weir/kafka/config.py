@@ -63,6 +63,8 @@ def transactional_config(settings: Settings, transactional_id: str, **extra: Any
         "retry.backoff.max.ms": 50,
         # Long enough for a busy machine, short enough that a dead owner's transaction does not hold readers up.
         "transaction.timeout.ms": 10_000,
+        # librdkafka refuses a record that may outlive its transaction.
+        "delivery.timeout.ms": 10_000,
     } | _dotted(extra)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from typing import Any, cast
 
 from opentelemetry.trace import SpanKind
@@ -71,16 +71,18 @@ class Dispatcher:
         self._ready.append(item)
         self.pump()
 
-    async def release(self, assignments: Iterable[Assignment], drain: float) -> None:
+    async def release(self, assignments: Collection[Assignment], drain: float) -> None:
         """Ends all work on assignments: what has not started is dropped, what runs gets `drain` seconds."""
         running: set[asyncio.Task[None]] = set()
         for assignment in assignments:
-            assignment.released = True
+            assignment.leaving = True
             running |= assignment.running
             for item in list(assignment.waiting):
                 self._stop_waiting(item)
                 self.drop(item)
         self.pump()
+        if self._batches:
+            self._batches.hurry()
         if isinstance(self._handler, Each) and not self._handler.drain:
             drain = 0.0
         if running and drain > 0:
@@ -90,12 +92,14 @@ class Dispatcher:
         if running:
             # A call that swallows its cancellation must not hold the partition.
             await asyncio.wait(running, timeout=1.0)
+        for assignment in assignments:
+            assignment.released = True
 
     def pump(self) -> None:
         """Starts what may start."""
         while self._ready and self._active < self._limit and not (self._batches and self._batches.full):
             item = self._ready.popleft()
-            if item.assignment.released:
+            if item.assignment.leaving:
                 self.drop(item)
                 continue
             self._active += 1
@@ -111,7 +115,7 @@ class Dispatcher:
                 await self._step(item)
         except asyncio.CancelledError as e:
             task = asyncio.current_task()
-            if item.assignment.released or (task and task.cancelling()):
+            if item.assignment.leaving or (task and task.cancelling()):
                 self.drop(item)
                 raise
             # Nobody cancelled this try: a library inside the handler did that to itself.

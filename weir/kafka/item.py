@@ -19,8 +19,10 @@ class Assignment:
 
     partition: Partition
     offsets: Offsets = field(default_factory=Offsets)
+    leaving: bool = False
+    """True once the partition is being handed over: nothing starts any more."""
     released: bool = False
-    """True once the partition has left: nothing that still runs may count."""
+    """True once it has left: nothing that still runs may count."""
     running: set[asyncio.Task[None]] = field(default_factory=set)
     waiting: set[Item] = field(default_factory=set)
     """Items that wait for their next try."""

@@ -63,6 +63,12 @@ class Worker:
                                       self._left)
         self._moved: set[Assignment] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._thread: ConsumerThread | None = None
+
+    @property
+    def in_flight(self) -> int:
+        """Records that were read and are not finished."""
+        return self._thread.in_flight if self._thread else 0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Works until `stop` is set, then hands over.
@@ -72,16 +78,16 @@ class Worker:
         """
         self._crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         most, most_bytes = self._limits
-        self._thread = ConsumerThread(self.settings, self.group, self._topics, self, replays=self._replays,
-                                      worker=self.name, max_in_flight=most, max_in_flight_bytes=most_bytes)
-        self._thread.start()
+        self._thread = thread = ConsumerThread(self.settings, self.group, self._topics, self, replays=self._replays,
+                                               worker=self.name, max_in_flight=most, max_in_flight_bytes=most_bytes)
+        thread.start()
         log.info("working", worker=self.name, group=self.group, topics=self._topics)
         stopped: asyncio.Future[Any] = asyncio.ensure_future(stop.wait())
         try:
             await asyncio.wait([stopped, self._crash, self._producer.failed], return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopped.cancel()
-            await self._thread.close()
+            await thread.close()
             if self._timer:
                 self._timer.cancel()
             log.info("stopped", worker=self.name)
@@ -130,12 +136,13 @@ class Worker:
     # -- commits --------------------------------------------------------------------------------------------------
 
     def _left(self, item: Item) -> None:
+        assert self._thread is not None
         self._thread.left += 1
         self._thread.left_bytes += item.size
         self._move(item.assignment)
 
     def _move(self, assignment: Assignment) -> None:
-        if not assignment.released:
+        if not assignment.leaving:
             self._moved.add(assignment)
             if self._timer is None:
                 self._timer = asyncio.get_running_loop().call_later(COMMIT_SECONDS, self._offer)
@@ -146,10 +153,10 @@ class Worker:
         offer: dict[Assignment, int] = {}
         for assignment in self._moved:
             position = assignment.offsets.position
-            if position is not None and position != assignment.offered and not assignment.released:
+            if position is not None and position != assignment.offered and not assignment.leaving:
                 offer[assignment] = assignment.offered = position
         self._moved.clear()
-        if offer:
+        if offer and self._thread:
             self._thread.offers.append(offer)
 
 

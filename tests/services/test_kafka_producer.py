@@ -1,0 +1,90 @@
+"""What the producer promises, on a real broker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from schemas import codec, keys
+from schemas.events import ClaimCheck, DocumentPublished, Workspace
+from tests.kit.kafka import document, kafka, own_settings, publish
+from weir.errors import BadRecord, Unavailable
+from weir.kafka.follow import read_all
+from weir.kafka.producer import Producer
+
+pytestmark = pytest.mark.services
+
+
+@pytest.fixture
+async def producer(tmp_path: Path) -> AsyncIterator[Producer]:
+    async with kafka(own_settings(tmp_path, kafka_partitions=12)) as made:
+        yield made
+
+
+async def test_librdkafka_chooses_the_partition_that_keys_names(producer: Producer) -> None:
+    names = ["handbook.md", "https://example.org/a?b=c", "übersicht.pdf", "", *map(str, range(60))]
+    topic = f"{producer.settings.prefix}documents"
+    places = await asyncio.gather(*(producer.send(topic, f"w/{n}", document(n)) for n in names))
+    assert [p.partition for p in places] == [keys.partition(f"w/{n}", 12) for n in names]
+
+
+async def test_a_partition_key_decides_where_it_is_given(producer: Producer) -> None:
+    topic = f"{producer.settings.prefix}documents"
+    for part in range(5):
+        place = await producer.send(topic, keys.part_key("w", "d", part), document("d"), partition_key="w/d")
+        assert place.partition == keys.partition("w/d", 12)
+    assert (await producer.send(topic, "w/d", None, partition=7)).partition == 7
+    assert producer.partitions(topic) == 12
+
+
+async def test_posted_records_keep_their_order_even_when_the_queue_overflows(producer: Producer) -> None:
+    topic = f"{producer.settings.prefix}documents"
+    posted = [producer.post(topic, "w/one", document("one", str(i).encode())) for i in range(55_000)]
+    assert producer._overflow
+    places = await asyncio.gather(*posted)
+    assert [p.offset for p in places] == sorted(p.offset for p in places)
+    raws = await asyncio.to_thread(read_all, producer.settings, topic)
+    contents = [codec.decode(r.value or b"").content for r in raws]
+    assert contents == [str(i).encode() for i in range(55_000)]
+
+
+async def test_a_large_event_leaves_a_claim_check(producer: Producer) -> None:
+    await publish(producer, "large", b"x" * 3_000_000)
+    (raw,) = await asyncio.to_thread(read_all, producer.settings, f"{producer.settings.prefix}documents")
+    check = codec.decode(raw.value or b"")
+    assert isinstance(check, ClaimCheck)
+    whole = await producer.blobs.get(check.blob)
+    assert len(whole) == check.size
+    assert codec.decode(whole) == document("large", b"x" * 3_000_000)
+
+
+async def test_what_cannot_be_sent_says_why(producer: Producer, tmp_path: Path) -> None:
+    topic = f"{producer.settings.prefix}documents"
+    with pytest.raises(BadRecord, match="too large to post; `send` it"):
+        producer.post(topic, "w/d", document("d", b"x" * 600_000))
+    with pytest.raises(BadRecord, match="Workspace cannot be encoded"):
+        await producer.send(topic, "w", Workspace(workspace="w", changed_at=2**63, changed_by="x"))
+    with pytest.raises(Unavailable, match="Kafka has no topic nowhere; `weir up` creates it"):
+        await producer.send("nowhere", "w", document("d"), partition_key="w")
+
+
+async def test_a_broker_that_is_away_makes_records_unavailable_in_time(tmp_path: Path) -> None:
+    settings = own_settings(tmp_path, kafka="127.0.0.1:1")
+    async with Producer(settings) as producer:
+        sent = [producer.post("documents", "w/d", document("d")) for _ in range(3)]
+        results = await asyncio.wait_for(asyncio.gather(*sent, return_exceptions=True), 20)
+    assert all(isinstance(r, Unavailable) and r.retriable for r in results)
+
+
+async def test_any_event_type_can_be_sent_and_read(producer: Producer) -> None:
+    topic = f"{producer.settings.prefix}documents"
+    event = DocumentPublished(workspace="w", document="d", content=b"\0", media_type="t", groups=[], clearance=3,
+                              metadata={"year": 2026, "draft": True, "tags": ["a", "b"]})
+    place = await producer.send(topic, "w/d", event, headers={"a": b"1"})
+    (raw,) = await asyncio.to_thread(read_all, producer.settings, topic)
+    assert (raw.partition, raw.offset, raw.key) == (place.partition, place.offset, b"w/d")
+    assert raw.headers["a"] == b"1"
+    assert codec.decode(raw.value or b"") == event
