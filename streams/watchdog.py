@@ -1,9 +1,9 @@
 """Ends what nobody answers: `questions` and `answers` -> `answers`.
 
 Each question stays open here until its answer has ended. One whose answer has not moved for `answer_timeout` seconds
-(the worker hangs, or nobody took it) gets a last attempt: `Accepted`, then `Failed` with code `timeout`. Should a worker
-take it at that very moment, the log's order decides: either this attempt is the live one when its end arrives, or the
-end is ignored and the worker's counts. Nothing is judged before everything in the partition has been read.
+(the worker hangs, or nobody took it) gets a last attempt: `Accepted`, then `Failed` with code `timeout`. Should a
+worker take it at that very moment, the log's order decides: either this attempt is the live one when its end arrives,
+or the end is ignored and the worker's counts. Nothing is judged before everything in the partition has been read.
 
 Open questions are not committed, so that a new watchdog reads them again, and the frames since then with them.
 """
@@ -93,7 +93,7 @@ class Watchdog:
         """Stops reading what no open question needs."""
         needed = {w.partition for w in self._watched.values()}
         for partition in set(self._tail.since) - needed:
-            self._tail.unfollow(partition)
+            await self._tail.unfollow(partition)
 
     def frames(self, raws: list[Raw]) -> None:
         for raw in raws:
@@ -155,16 +155,16 @@ class Watchdog:
 
     async def _end(self, watched: Watched) -> None:
         question, attempt = watched.question, self._new_id()
-        bodies = (
+        bodies: tuple[Accepted, Failed] = (
             Accepted(question=question.question, workspace=question.workspace, person=question.person,
                      asked_at=question.asked_at, follows=question.follows, search_only=question.search_only),
             Failed(code="timeout", retriable=True, retry_after=1.0, message="Nobody answered for "
                    f"{self._timeout:.0f} s. Ask again; `weir status` shows whether the answers workers run."))
         watched.moved_at = self._clock()
-        for seq, body in enumerate(bodies):
+        for seq in range(len(bodies)):
             await self._producer.send(self._topic, question.conversation, AnswerFrame(
                 answer=question.answer, conversation=question.conversation, attempt=attempt, seq=seq,
-                at=self._clock(), body=body))
+                at=self._clock(), body=bodies[seq]))
         log.warning("ended an answer that did not move", answer=question.answer)
 
 

@@ -42,7 +42,7 @@ def attempt_frames(attempt: str, pieces: list[str], *, fails: bool = False) -> l
 
 @st.composite
 def logs(draw: st.DrawFn) -> tuple[list[AnswerFrame], dict[str, list[str]]]:
-    """A partition where attempts of zombies and successors interleave, cut off or repeated, and the last one is whole."""
+    """A partition where attempts interleave, any of them cut off or repeated, and the last one is whole."""
     says = {f"attempt-{i}": draw(st.lists(st.text(min_size=1, max_size=4), max_size=5))
             for i in range(draw(st.integers(1, 4)))}
     names = list(says)
