@@ -7,7 +7,7 @@ import sys
 import typer
 from rich.console import Console
 
-from cli import archive, ask, dead_letters, ingest, logs, operate, status, token
+from cli import archive, ask, dead_letters, ingest, logs, operate, rebuild, status, token
 from weir.errors import WeirError
 
 app = typer.Typer(name="weir", help="Documents in, cited answers out.", no_args_is_help=True, add_completion=False)
@@ -22,6 +22,7 @@ app.command()(ingest.ingest)
 app.command()(token.token)
 app.command()(archive.backup)
 app.command()(archive.restore)
+app.command("rebuild")(rebuild.rebuild_command)
 app.add_typer(dead_letters.dead_letters, name="dead-letters")
 
 

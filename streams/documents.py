@@ -76,7 +76,7 @@ class Documents:
             await self._delete(workspace, document, record.version, cut)
             await self._report(workspace, document, record.version, StageState.DELETED, started)
             return
-        found = await self._sandbox.cut(event.content, event.media_type, document_id=document, cut=_recipe(cut),
+        found = await self._sandbox.cut(event.content, event.media_type, document_id=document, cut=recipe(cut),
                                         title=event.title, file_name=event.source or document)
         made = document_cut(event, found, cut.name, record)
         await self._producer.send(self._topic(cut), record.key, made)
@@ -129,7 +129,7 @@ def document_cut(event: DocumentPublished, found: CutDocument, cut: str, record:
         sections=sections, chunks=chunks)
 
 
-def _recipe(cut: events.Cut) -> Cut:
+def recipe(cut: events.Cut) -> Cut:
     return Cut(name=cut.name, chunk_chars=cut.chunk_chars, windows=cut.windows, window_chars=cut.window_chars,
                window_stride=cut.window_stride)
 

@@ -100,7 +100,7 @@ class Embeddings:
             await asyncio.gather(
                 *(self._delete(event, before, started) for event in newest.values()
                   if isinstance(event, DocumentDeleted)),
-                *(self._embed(group, before, started) for group in _groups(cuts)))
+                *(self._embed(group, before, started) for group in groups(cuts)))
         except WrongRevision as e:
             # Not the documents' fault: they wait until Triton has the right model again.
             raise Unavailable(e.message, retry_after=5) from e
@@ -188,7 +188,7 @@ def rows_of(cut: DocumentCut) -> Rows:
     return Rows(cut, rows, texts)
 
 
-def _groups(cuts: Sequence[DocumentCut]) -> Iterator[list[Rows]]:
+def groups(cuts: Sequence[DocumentCut]) -> Iterator[list[Rows]]:
     """Whole documents, of about `GROUP_TEXTS` texts together; a larger one is a group by itself."""
     group: list[Rows] = []
     texts = 0
