@@ -1,4 +1,4 @@
-"""Passages a second through the whole pipeline, and the same texts through the embedder alone: `python -m bench.ingest`.
+"""Passages a second through the whole pipeline against the embedder alone: `python -m bench.ingest`.
 
 Documents of made-up prose are published through Kafka into a workspace of this run, and the clock stops when the last
 of them is searchable in both stores. Before and after that the same chunks and windows go straight to the bulk model,
