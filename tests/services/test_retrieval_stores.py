@@ -30,7 +30,7 @@ from weir.access import elasticsearch_filter, matches, may_read, milvus_filter
 from weir.errors import BadRecord, Unavailable
 from weir.retrieval.dense import VectorCollection, rows_of
 from weir.retrieval.embed import Embedder, WrongRevision, model_revision
-from weir.retrieval.keyword import KeywordIndex
+from weir.retrieval.keyword import KeywordIndex, terms_field
 from weir.settings import Settings
 from weir.stores import Milvus, elasticsearch, milvus
 
@@ -90,7 +90,7 @@ def unit(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 async def found_by_words(stores: Stores, question: str, workspace: str, limit: int = 50) -> list[str]:
-    hits = await stores.keyword.search(question, elasticsearch_filter(workspace, ANYONE), limit)
+    hits = await stores.keyword.search(workspace, question, elasticsearch_filter(workspace, ANYONE), limit)
     return [hit.document for hit in hits]
 
 
@@ -160,9 +160,9 @@ async def test_scores_by_id_are_those_of_the_search(stores: Stores) -> None:
     await stores.dense.make_visible()
 
     where = elasticsearch_filter("scores", ANYONE)
-    all_hits = {hit.chunk: hit for hit in await stores.keyword.search("red pink", where, 100)}
+    all_hits = {hit.chunk: hit for hit in await stores.keyword.search("scores", "red pink", where, 100)}
     some = sorted(keys.chunk_id("scores", "d", 1, n) for n in range(40))
-    by_id = {hit.chunk: hit for hit in await stores.keyword.scores("red pink", some, where)}
+    by_id = {hit.chunk: hit for hit in await stores.keyword.scores("scores", "red pink", some, where)}
     assert set(by_id) == set(some) and set(all_hits) < set(some)
     assert all(hit.score == (all_hits[c].score if c in all_hits else 0.0) for c, hit in by_id.items())
 
@@ -179,11 +179,23 @@ async def test_scores_by_id_are_those_of_the_search(stores: Stores) -> None:
         assert (score.version, score.document_chunks) == (1, 40)
 
 
+async def test_a_workspace_s_scores_do_not_depend_on_another_s_texts(stores: Stores) -> None:
+    for document, text in (("a", "red green"), ("b", "green blue"), ("c", "blue red grey")):
+        await stores.keyword.upsert(cut("quiet", document, [text]))
+    await stores.keyword.refresh()
+    where = elasticsearch_filter("quiet", ANYONE)
+    before = await stores.keyword.search("quiet", "red blue", where, 10)
+    await stores.keyword.upsert(cut("loud", "d", ["red and red and red"] * 50))
+    await stores.keyword.refresh()
+    assert terms_field("quiet") != terms_field("loud")
+    assert await stores.keyword.search("quiet", "red blue", where, 10) == before
+
+
 async def test_equal_scores_come_in_the_order_of_their_ids(stores: Stores) -> None:
     await stores.keyword.upsert(cut("ties", "d", ["the same words"] * 30))
     await stores.keyword.refresh()
     where = elasticsearch_filter("ties", ANYONE)
-    hits = [hit.chunk for hit in await stores.keyword.search("same words", where, 10)]
+    hits = [hit.chunk for hit in await stores.keyword.search("ties", "same words", where, 10)]
     assert hits == sorted(keys.chunk_id("ties", "d", 1, n) for n in range(30))[:10]
 
 
@@ -223,7 +235,8 @@ async def test_both_stores_give_a_person_exactly_what_the_rule_gives(stores: Sto
         filters = [condition() for _ in range(chance.choice([0, 0, 1, 1, 2]))]
         allowed = {d.document for d in documents
                    if may_read(person, d.groups, d.clearance) and matches(filters, d.document, d.metadata)}
-        by_word = await stores.keyword.search("needle", elasticsearch_filter("hostile", person, filters), 200)
+        where = elasticsearch_filter("hostile", person, filters)
+        by_word = await stores.keyword.search("hostile", "needle", where, 200)
         by_vector = await stores.dense.search(question, milvus_filter("hostile", person, filters), 200)
         assert {hit.document for hit in by_word} == allowed, (person, filters)
         assert set(by_vector.chunks) == {keys.chunk_id("hostile", d, 1, 0) for d in allowed}, (person, filters)
@@ -240,7 +253,7 @@ async def test_a_store_that_was_never_created_is_unavailable(stores: Stores) -> 
     es = elasticsearch(stores.settings)
     try:
         with pytest.raises(Unavailable, match="no such index"):
-            await KeywordIndex(es, stores.settings, "t-retrieval-absent").search("x", [], 1)
+            await KeywordIndex(es, stores.settings, "t-retrieval-absent").search("w", "x", [], 1)
     finally:
         await es.close()
     absent = VectorCollection(stores.milvus, "t_retrieval_absent", DIMENSION)

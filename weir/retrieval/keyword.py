@@ -1,5 +1,8 @@
 """Chunks and sections in Elasticsearch: BM25 over context and text, and the texts that answers quote.
 
+BM25 weighs a word by how rare it is among the texts of one field. So that a workspace's scores depend on its own texts
+and not on its neighbours', workspaces are spread over `FIELDS` fields of the same kind.
+
 Index NAME holds a chunk a record, NAME-sections a section a record, under the id of the section's first chunk: whoever
 knows a document's chunk ids can delete both. No scripts, no by-query calls (field-notes section 3).
 """
@@ -16,7 +19,7 @@ from elasticsearch.helpers import async_bulk
 
 from schemas import keys
 from schemas.events import DocumentCut
-from weir.access import elasticsearch_metadata, metadata_of
+from weir.access import elasticsearch_metadata, metadata_of, token
 from weir.documents.types import embedded_text
 from weir.errors import BadRecord, Unavailable
 from weir.retrieval.analysis import ANALYSIS, ANALYZER, SIMILARITY, keywords, with_parts
@@ -30,11 +33,14 @@ STORED = {"type": "keyword", "index": False, "doc_values": False}
 STORED_NUMBER = {"type": "long", "index": False, "doc_values": False}
 """Kept in the source and nowhere else."""
 
+FIELDS = 256
+TERMS = {"type": "text", "analyzer": ANALYZER, "similarity": "weir", "index_options": "freqs"}
+
 CHUNK_FIELDS: dict[str, Any] = {
     "chunk": ID, "workspace": ID, "document": ID, "version": {"type": "long"},
     "document_chunks": {"type": "integer"}, "ordinal": {"type": "integer"}, "groups": KEYWORD,
     "clearance": {"type": "integer"},
-    "terms": {"type": "text", "analyzer": ANALYZER, "similarity": "weir", "index_options": "freqs"},
+    **{f"terms_{n}": TERMS for n in range(FIELDS)},
     "metadata": {"type": "nested", "properties": {
         "key": KEYWORD, "string": KEYWORD, "long": {"type": "long"}, "double": {"type": "double"},
         "date": {"type": "date", "format": "strict_date"}, "boolean": {"type": "boolean"}}},
@@ -127,8 +133,8 @@ class KeywordIndex:
         sections = {**self._shards, "refresh_interval": "1s"}
         for name, index, fields in ((self.name, chunks, CHUNK_FIELDS), (self.sections_name, sections, SECTION_FIELDS)):
             mappings: dict[str, Any] = {"dynamic": "strict", "properties": fields}
-            if "terms" in fields:
-                mappings["_source"] = {"excludes": ["terms"]}
+            if name == self.name:
+                mappings["_source"] = {"excludes": ["terms_*"]}
             with elasticsearch_errors(f"creating {name}"):
                 try:
                     await self._es.indices.create(index=name, settings={"index": index}, mappings=mappings)
@@ -184,7 +190,7 @@ class KeywordIndex:
         first: dict[int, str] = {}
         for chunk, i in zip(cut.chunks, ids, strict=True):
             first.setdefault(chunk.section, i)
-        metadata = elasticsearch_metadata(cut.metadata)
+        metadata, terms = elasticsearch_metadata(cut.metadata), terms_field(cut.workspace)
         sections = {section.ordinal: section for section in cut.sections}
         same = {"workspace": cut.workspace, "document": cut.document, "version": cut.version, "title": cut.title,
                 "source": cut.source}
@@ -193,7 +199,7 @@ class KeywordIndex:
             yield {"_index": self.name, "_id": i, "_source": {
                 **same, "chunk": i, "document_chunks": len(cut.chunks), "ordinal": chunk.ordinal,
                 "groups": cut.groups, "clearance": cut.clearance, "metadata": metadata,
-                "terms": with_parts(embedded_text(chunk.context, chunk.text)), "text": chunk.text,
+                terms: with_parts(embedded_text(chunk.context, chunk.text)), "text": chunk.text,
                 "context": chunk.context, "heading_path": section.heading_path, "media_type": cut.media_type,
                 "passage": chunk.passage, "section": chunk.section, "section_chunk": first[chunk.section],
                 "section_chars": len(section.text), "start": chunk.start, "end": chunk.end,
@@ -205,15 +211,17 @@ class KeywordIndex:
 
     # -- asking ---------------------------------------------------------------------------------------------------
 
-    async def search(self, question: str, filters: Sequence[dict[str, Any]], limit: int) -> list[KeywordHit]:
+    async def search(self, workspace: str, question: str, filters: Sequence[dict[str, Any]], limit: int
+                     ) -> list[KeywordHit]:
         """The best chunks by BM25, equal scores by id. Fewer than `limit` means that no other chunk has a word of it.
 
         Args:
             filters: from `weir.access.elasticsearch_filter`; all must hold.
         """
-        return await self._hits({"filter": list(filters), "must": [_match(question)]}, limit)
+        return await self._hits({"filter": list(filters), "must": [_match(workspace, question)]}, limit)
 
-    async def scores(self, question: str, chunks: Sequence[str], filters: Sequence[dict[str, Any]]) -> list[KeywordHit]:
+    async def scores(self, workspace: str, question: str, chunks: Sequence[str], filters: Sequence[dict[str, Any]]
+                     ) -> list[KeywordHit]:
         """These chunks with the scores that `search` would give them, 0 where none of the words is in one.
 
         A chunk that is not in the index, or not for this person, is left out.
@@ -221,7 +229,7 @@ class KeywordIndex:
         if not chunks:
             return []
         ids = {"terms": {"chunk": list(chunks)}}
-        return await self._hits({"filter": [ids, *filters], "should": [_match(question)]}, len(chunks))
+        return await self._hits({"filter": [ids, *filters], "should": [_match(workspace, question)]}, len(chunks))
 
     async def _hits(self, query: dict[str, Any], limit: int) -> list[KeywordHit]:
         with elasticsearch_errors("searching by keywords"):
@@ -273,8 +281,13 @@ class KeywordIndex:
         return StoredSection(**hits[0]["_source"]) if hits else None
 
 
-def _match(question: str) -> dict[str, Any]:
-    return {"match": {"terms": {"query": with_parts(keywords(question))}}}
+def terms_field(workspace: str) -> str:
+    """The field that holds the words of a workspace."""
+    return f"terms_{int(token(workspace)[:8], 16) % FIELDS}"
+
+
+def _match(workspace: str, question: str) -> dict[str, Any]:
+    return {"match": {terms_field(workspace): {"query": with_parts(keywords(question))}}}
 
 
 def _chunk(source: dict[str, Any]) -> StoredChunk:
