@@ -60,7 +60,9 @@ def _units(title: str, rows: list[Unit]) -> Table:
         table.add_column(name, no_wrap=True)
     for name in ("memory", "up", "restarts"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("last end", overflow="fold")
+    ended = any(unit.last_exit for unit in rows)
+    if ended:
+        table.add_column("last end", overflow="fold")
     for unit in rows:
         colour = COLOURS.get(unit.phase, "red")
         table.add_row(
@@ -71,7 +73,7 @@ def _units(title: str, rows: list[Unit]) -> Table:
             f"{unit.memory / 2**20:.0f} MB" if unit.memory else "",
             duration(unit.uptime),
             str(unit.restarts or ""),
-            unit.last_exit,
+            *([unit.last_exit] if ended else []),
         )
     return table
 

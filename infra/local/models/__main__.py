@@ -16,10 +16,7 @@ from infra.local.triton import Triton
 from weir.errors import SettingsError
 from weir.settings import load
 
-DEVICES = {
-    "cpu": {"kind": "KIND_CPU", "providers": "CPUExecutionProvider"},
-    "cuda": {"kind": "KIND_GPU", "providers": "CUDAExecutionProvider,CPUExecutionProvider"},
-}
+DEVICES = {"cpu": repository.CPU, "cuda": repository.CUDA}
 
 
 def main(folder: Path) -> None:
@@ -29,7 +26,7 @@ def main(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as built:
         settings = load().model_copy(update={"servers_dir": Path(built)})
         weights = Triton(Place(settings, java_home=Path())).weights()
-        repository.lay_out(folder, weights, threads=settings.triton_threads, **DEVICES[device])
+        repository.lay_out(folder, weights, threads=settings.triton_threads, device=DEVICES[device])
 
 
 if __name__ == "__main__":

@@ -23,36 +23,41 @@ class Model:
 
     name: str
     weights: str
-    max_batch_size: int
-    queue_delay_us: int
-    nice: int
+    bulk: bool
     at_start: bool
 
 
 MODELS = (
-    Model("minilm-int8", "int8", max_batch_size=64, queue_delay_us=0, nice=0, at_start=True),
-    Model("minilm-int8-bulk", "int8", max_batch_size=256, queue_delay_us=0, nice=10, at_start=True),
-    Model("minilm-fp32", "fp32", max_batch_size=64, queue_delay_us=0, nice=0, at_start=False),
-    Model("minilm-fp32-bulk", "fp32", max_batch_size=256, queue_delay_us=0, nice=10, at_start=False),
+    Model("minilm-int8", "int8", bulk=False, at_start=True),
+    Model("minilm-int8-bulk", "int8", bulk=True, at_start=True),
+    Model("minilm-fp32", "fp32", bulk=False, at_start=False),
+    Model("minilm-fp32-bulk", "fp32", bulk=True, at_start=False),
 )
 
 
-def lay_out(
-    repository: Path,
-    weights: Path,
-    *,
-    threads: int,
-    kind: str = "KIND_CPU",
-    providers: str = "CPUExecutionProvider",
-) -> None:
+@dataclass(frozen=True)
+class Device:
+    """Where the models run."""
+
+    kind: str
+    providers: str
+    """Execution providers of ONNX Runtime, separated by commas."""
+    sub_batch: int
+    """Texts that run together; why one on a processor, `triton_models/embedder/1/model.py` says."""
+
+
+CPU = Device("KIND_CPU", "CPUExecutionProvider", sub_batch=1)
+CUDA = Device("KIND_GPU", "CUDAExecutionProvider,CPUExecutionProvider", sub_batch=64)
+
+
+def lay_out(repository: Path, weights: Path, *, threads: int, device: Device = CPU) -> None:
     """Writes the repository anew.
 
     Args:
         repository: folder to write; models of these names are replaced.
         weights: folder with `int8/` and `fp32/`, each `model.onnx` and `tokenizer.json`; hard-linked where possible.
-        threads: threads of each instance; 0 takes every core.
-        kind: `KIND_CPU` or `KIND_GPU`.
-        providers: execution providers of ONNX Runtime, separated by commas.
+        threads: threads of each model; 0 takes every core. A question has them all for its one text; bulk work has as
+            many texts at a time, on one thread each.
     """
     for model in MODELS:
         # Its contents, not the folder itself: that may be a mounted volume.
@@ -62,22 +67,28 @@ def lay_out(
         shutil.copy(SOURCE / "1" / "model.py", version)
         for file in (weights / model.weights).iterdir():
             link_or_copy(file, version / file.name)
-        values = {
-            "name": model.name,
-            "max_batch_size": model.max_batch_size,
-            "queue_delay_us": model.queue_delay_us,
-            "nice": model.nice,
-            "kind": kind,
-            "instances": 1,
-            "providers": providers,
-            "threads": threads or os.cpu_count() or 1,
-            "max_tokens": MAX_TOKENS,
-            "sub_batch": 16,
-        }
-        config = (SOURCE / "config.pbtxt").read_text()
-        for key, value in values.items():
-            config = config.replace(f"${{{key}}}", str(value))
-        (repository / model.name / "config.pbtxt").write_text(config)
+        (repository / model.name / "config.pbtxt").write_text(config(model, threads or os.cpu_count() or 1, device))
+
+
+def config(model: Model, threads: int, device: Device) -> str:
+    values = {
+        "name": model.name,
+        "kind": device.kind,
+        "providers": device.providers,
+        "max_batch_size": 256 if model.bulk else 64,
+        # A question never waits for company, bulk work brings its own.
+        "queue_delay_us": 0,
+        "instances": 1,
+        "nice": 10 if model.bulk else 0,
+        "threads_a_text": 1 if model.bulk else threads,
+        "texts_at_a_time": threads if model.bulk else 1,
+        "sub_batch": device.sub_batch,
+        "max_tokens": MAX_TOKENS,
+    }
+    text = (SOURCE / "config.pbtxt").read_text()
+    for name, value in values.items():
+        text = text.replace(f"${{{name}}}", str(value))
+    return text
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 # The backend's process ignores PYTHONPATH. Where the packages are not part of its Python, this folder holds them.
@@ -28,13 +29,14 @@ class TritonPythonModel:
 
         folder = Path(args["model_repository"]) / args["model_version"]
         self.revision = revision(folder)
-        self.sub_batch = int(parameters["sub_batch"])
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.enable_truncation(int(parameters["max_tokens"]))
-        self.tokenizer.enable_padding()
+        self.tokenizer.no_padding()
 
+        self.sub_batch = int(parameters["sub_batch"])
+        self.pool = ThreadPoolExecutor(int(parameters["texts_at_a_time"]))
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = int(parameters["threads"])
+        options.intra_op_num_threads = int(parameters["threads_a_text"])
         # Threads that spin while they wait would take a core from the other instances.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         providers = [
@@ -42,6 +44,9 @@ class TritonPythonModel:
             for name in parameters["providers"].split(",")
         ]
         self.session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options, providers=providers)
+
+    def finalize(self):
+        self.pool.shutdown()
 
     def execute(self, requests):
         """Answers all requests with one pass; a request with a bad text gets an error, the others their vectors."""
@@ -74,20 +79,29 @@ class TritonPythonModel:
     def embed(self, texts):
         """Vectors in the order of the texts, float32 of shape (len(texts), 384).
 
-        Texts of like length are run together, since a batch is padded to its longest: the largest gain of all
-        (2.6 to 3.2 times on real text).
+        Texts of like length are run together, since a batch is padded to its longest. On a processor a batch is one
+        text: an int8 model scales its activations by the largest of the batch, so only then is a text's vector the same
+        whatever comes with it; and two texts on a thread each cost a third less than a batch of sixteen on two threads.
         """
         vectors = np.empty((len(texts), 384), np.float32)
-        encodings = self.tokenizer.encode_batch(texts)
-        order = sorted(range(len(texts)), key=lambda i: sum(encodings[i].attention_mask))
-        for start in range(0, len(order), self.sub_batch):
-            part = order[start : start + self.sub_batch]
-            longest = max(sum(encodings[i].attention_mask) for i in part)
-            ids = np.array([encodings[i].ids[:longest] for i in part], np.int64)
-            mask = np.array([encodings[i].attention_mask[:longest] for i in part], np.int64)
-            inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-            (vectors[part],) = self.session.run(["sentence_embedding"], inputs)
+        tokens = [encoding.ids for encoding in self.tokenizer.encode_batch(texts)]
+        order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
+        parts = [order[start : start + self.sub_batch] for start in range(0, len(order), self.sub_batch)]
+        made = self.pool.map(lambda part: self._run([tokens[i] for i in part]), parts)
+        for part, rows in zip(parts, made, strict=True):
+            vectors[part] = rows
         return vectors
+
+    def _run(self, tokens):
+        """Vectors of one batch of token lists, shortest first."""
+        longest = len(tokens[-1])
+        ids = np.zeros((len(tokens), longest), np.int64)
+        mask = np.zeros_like(ids)
+        for row, text in enumerate(tokens):
+            ids[row, : len(text)] = text
+            mask[row, : len(text)] = 1
+        inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+        return self.session.run(["sentence_embedding"], inputs)[0]
 
 
 def revision(folder):
