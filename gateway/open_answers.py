@@ -57,8 +57,6 @@ class OpenAnswer:
     partition: int
     touched: float
     records: list[Received] = field(default_factory=list)
-    """From the answer's first frame on, if `whole`."""
-    whole: bool = True
     state: Answer = field(default_factory=Answer)
     followers: set[Follower] = field(default_factory=set)
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -79,7 +77,6 @@ class OpenAnswer:
         self.records.append(received)
         if len(self.records) > KEEP_RECORDS:
             del self.records[:KEEP_RECORDS // 2]
-            self.whole = False
         self.state.apply(received.frame)
         for follower in list(self.followers):
             follower.tell(received)
@@ -194,10 +191,9 @@ class OpenAnswers:
         Raises:
             Unavailable: Kafka does not answer.
         """
-        if not (opened.whole and opened.records):
+        if not opened.begins:
             await self._read_back(opened, self._catch_up.recent(opened.partition, opened.conversation, opened.answer))
-            opened.whole = opened.begins
-        return opened.whole and opened.begins
+        return opened.begins
 
     def anew(self, opened: OpenAnswer, send: Send) -> Follower:
         """Tells a client all that was said so far at once, then whatever comes. For an answer that was recalled."""

@@ -1,0 +1,35 @@
+/** Passages without an answer, with their scores. */
+
+import { call } from "./api.js";
+import { make } from "./dom.js";
+import { openPanel } from "./panel.js";
+
+export async function search(question, workspace) {
+  const list = make("ul", { class: "hits" });
+  const status = make("p", { class: "progress" }, "Searching…");
+  const element = make("article", { class: "turn" }, make("h2", { tabIndex: -1 }, question), status, list);
+  const run = async () => {
+    try {
+      const found = await call("POST", "/v1/search", { workspace, question, limit: 20 });
+      list.replaceChildren(...found.sources.map((source) => hit(source, workspace)));
+      const summary = found.sources.length ? `${found.sources.length} passages` : "No passage that is open to you matches.";
+      status.replaceWith(
+        ...found.notices.map((notice) => make("p", { class: "notice" }, notice)), make("p", { class: "hint" }, summary));
+    } catch (error) {
+      status.replaceWith(make("div", { class: "failed", role: "alert" }, make("p", {}, error.message)));
+    }
+  };
+  return { element, finished: run() };
+}
+
+function hit(source, workspace) {
+  const button = make("button", {
+    class: "hit", type: "button", "aria-expanded": "false",
+    onclick: (event) => openPanel(workspace, source, null, event.currentTarget),
+  },
+  make("span", { class: "head" }, make("span", { class: "title" }, source.title || source.document),
+    make("span", { class: "score", title: "Fused score" }, source.score.toFixed(2))),
+  make("span", { class: "path" }, source.heading_path.join(" › ")),
+  make("span", { class: "text" }, source.text));
+  return make("li", {}, button);
+}
