@@ -77,7 +77,8 @@ def gather(question: str, sources: Sequence[Source]) -> Evidence:
     asked, asked_stems = terms(question), stems(question)
     candidates = [Candidate(place, sentence) for place, source in enumerate(sources[:SOURCES])
                   for sentence in sentences(source.text)]
-    found = [stems(c.sentence.text) | stems(c.sentence.lead) for c in candidates]
+    about = [stems(" ".join([source.title, *source.heading_path])) for source in sources[:SOURCES]]
+    found = [stems(c.sentence.text) | stems(c.sentence.lead) | about[c.source] for c in candidates]
     matrix = np.array([[covered(t, s, p) for t in asked] for s, p in ((s, prefixes(s)) for s in found)],
                       dtype=np.float64).reshape(len(candidates), len(asked))
     having = (matrix > 0).sum(0)

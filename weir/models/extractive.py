@@ -66,17 +66,28 @@ async def _cosines(asked: Asked, evidence: Evidence) -> npt.NDArray[np.float32] 
 
 def _chosen(evidence: Evidence, ranking: npt.NDArray[np.float64]) -> list[Candidate]:
     """The best sentences, none twice, those of one source in the order of its text."""
+    order = np.argsort(-ranking, kind="stable")
+    first = evidence.candidates[order[0]]
+    named = _names(evidence, first.source)
     best: list[Candidate] = []
-    top = float(ranking.max())
-    for i in np.argsort(-ranking, kind="stable"):
+    for i in order:
         candidate = evidence.candidates[i]
-        if ranking[i] < WORTH_QUOTING * top or len(best) == QUOTED:
+        if ranking[i] < WORTH_QUOTING * ranking[order[0]] or len(best) == QUOTED:
             break
-        if all(candidate.sentence.text != b.sentence.text for b in best):
+        # What a source says that never mentions whom the question is about is about somebody else.
+        about_another = bool((named & ~_names(evidence, candidate.source)).any())
+        if not about_another and all(candidate.sentence.text != b.sentence.text for b in best):
             best.append(candidate)
     if len({c.source for c in best}) == 1:
         best.sort(key=lambda c: c.sentence.start)
     return best
+
+
+def _names(evidence: Evidence, source: int) -> npt.NDArray[np.bool_]:
+    """(terms,) which names of the question a source mentions."""
+    own = [i for i, c in enumerate(evidence.candidates) if c.source == source]
+    is_name = np.array([term.is_name for term in evidence.question], dtype=np.bool_)
+    return np.asarray((evidence.covered[own].max(0) > 0) & is_name, dtype=np.bool_)
 
 
 def _said(chosen: list[Candidate], asked: Asked) -> list[Piece]:
