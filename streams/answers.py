@@ -17,8 +17,8 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
 from schemas import topics
@@ -267,28 +267,34 @@ def readers(workspaces: Table) -> Callable[[str], list[str]]:
     return of
 
 
-async def main(context: Context) -> None:
-    settings = context.settings
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What answers questions in this process."""
+
+    answering: Answering
+    turns: TurnViews
+    workspaces: Table
+
+
+@asynccontextmanager
+async def parts(settings: Settings) -> AsyncIterator[Parts]:
+    """The way from a question to its answer on the servers of the settings, ready to be asked.
+
+    Raises:
+        SettingsError: the model or a secret is misconfigured.
+        Unavailable: Kafka does not answer.
+    """
     indexes, workspaces = Indexes(settings), Table(settings, topics.WORKSPACES.named(settings.prefix))
-    es = elasticsearch(settings)
-    model = model_from(settings)
-    views = DocumentViews(es, settings)
-    vectors = milvus(settings)
+    es, vectors, model = elasticsearch(settings), milvus(settings), model_from(settings)
+    views, turns = DocumentViews(es, settings), TurnViews(es, settings)
     retriever = Retriever(settings, es, vectors, views, live(indexes, workspaces))
-    turns = TurnViews(es, settings)
+    answering = Answering(
+        retriever, model, embedder=lambda version: retriever.stores(indexes.version(version)).embedder.embed,
+        history=lambda turn: turns.history(turn, HISTORY, HISTORY_WAIT), views=views, patience=settings.model_timeout)
     await indexes.start()
     await workspaces.start()
     try:
-        answering = Answering(
-            retriever, model, embedder=lambda version: retriever.stores(indexes.version(version)).embedder.embed,
-            history=lambda turn: turns.history(turn, HISTORY, HISTORY_WAIT), views=views,
-            patience=settings.model_timeout)
-        answers = Answers(settings, context.producer, answering, turns, readers(workspaces), context.clock,
-                          lambda: uuid.uuid4().hex)
-        # No limit here: a cancellation must not queue behind the answers it is meant for.
-        worker = Worker(settings, name=NAME, topics=[topics.QUESTIONS.named(settings.prefix)],
-                        handler=Each(answers.handle, concurrency=None, ordered=False), producer=context.producer)
-        await worker.run(context.stop)
+        yield Parts(answering, turns, workspaces)
     finally:
         await retriever.close()
         await model.close()
@@ -297,6 +303,17 @@ async def main(context: Context) -> None:
         await indexes.close()
         await workspaces.close()
         await es.close()
+
+
+async def main(context: Context) -> None:
+    settings = context.settings
+    async with parts(settings) as made:
+        answers = Answers(settings, context.producer, made.answering, made.turns, readers(made.workspaces),
+                          context.clock, lambda: uuid.uuid4().hex)
+        # No limit here: a cancellation must not queue behind the answers it is meant for.
+        worker = Worker(settings, name=NAME, topics=[topics.QUESTIONS.named(settings.prefix)],
+                        handler=Each(answers.handle, concurrency=None, ordered=False), producer=context.producer)
+        await worker.run(context.stop)
 
 
 if __name__ == "__main__":

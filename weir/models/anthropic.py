@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Any
 
+import httpx2
 from anthropic import APIConnectionError, APIError, APIStatusError, APITimeoutError, AsyncAnthropic
 
 from weir.models import prompts
@@ -43,8 +44,9 @@ class AnthropicModel:
                         case "message_delta":
                             tokens_out = event.usage.output_tokens
                             reason = event.delta.stop_reason or reason
-        except APIError as e:
-            raise error(self.name, e, isinstance(e, APIConnectionError), isinstance(e, APITimeoutError),
+        except (APIError, httpx2.HTTPError) as e:  # once it streams, the client lets the transport's errors through
+            raise error(self.name, e, isinstance(e, APIConnectionError),
+                        isinstance(e, APITimeoutError | httpx2.TimeoutException),
                         e.status_code if isinstance(e, APIStatusError) else None) from e
         ended(self.name, reason)
         yield self._prices.usage(tokens_in, tokens_out)

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
 
+import httpx2
 from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError, AsyncOpenAI
 
 from weir.errors import ModelError
@@ -64,8 +65,9 @@ class OpenAIModel:
                         if choice.delta.content:
                             yield Text(choice.delta.content)
                         reason = choice.finish_reason or reason
-        except APIError as e:
-            raise error(self.name, e, isinstance(e, APIConnectionError), isinstance(e, APITimeoutError),
+        except (APIError, httpx2.HTTPError) as e:
+            raise error(self.name, e, isinstance(e, APIConnectionError),
+                        isinstance(e, APITimeoutError | httpx2.TimeoutException),
                         e.status_code if isinstance(e, APIStatusError) else None) from e
         ended(self.name, reason)
 
