@@ -91,6 +91,7 @@ async def _write(request: web.Request, response: web.StreamResponse, outbox: Out
                 continue
             if data := encode(message):
                 await response.write(data)
+            outbox.sent()
             if message["type"] in TERMINAL:
                 await response.write_eof(ending)
                 return

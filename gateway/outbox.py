@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
+from collections.abc import Callable
 
 from gateway.wire import Message
 
@@ -12,11 +14,20 @@ class SlowClient(Exception):
     """More messages wait than the client may leave waiting. It may come back with its cursor."""
 
 
+STALLED = 0.5
+"""Seconds without a message sent after which a full outbox means a client that does not read."""
+BACKLOG = 32
+"""How many times its size an outbox may hold for a client that reads: one that resumes is told a lot at once."""
+
+
 class Outbox:
     """A bounded queue with one reader. `put` never blocks: what follows an overflow is thrown away."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._size = size
+        self._clock = clock
+        self._moved = 0.0
+        """When the last message was sent, or the first of those that wait was put."""
         self._waiting: deque[Message] = deque()
         self._more = asyncio.Event()
         self._full = asyncio.Event()
@@ -30,7 +41,10 @@ class Outbox:
     def put(self, message: Message) -> None:
         if self._full.is_set():
             return
-        if len(self._waiting) >= self._size:
+        waiting = len(self._waiting)
+        if not waiting:
+            self._moved = self._clock()
+        if waiting >= self._size * BACKLOG or (waiting >= self._size and self._clock() > self._moved + STALLED):
             self._full.set()
         else:
             self._waiting.append(message)
@@ -51,6 +65,7 @@ class Outbox:
         return self._waiting.popleft()
 
     def sent(self) -> None:
+        self._moved = self._clock()
         if not self._waiting:
             self._empty.set()
 

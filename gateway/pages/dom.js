@@ -28,6 +28,12 @@ export function offsets(text) {
   return (at) => units[Math.min(at, units.length - 1)];
 }
 
+/** The headings above a passage, without the document's own title. */
+export function path(source) {
+  const [first, ...rest] = source.heading_path;
+  return (first === source.title ? rest : source.heading_path).join(" › ");
+}
+
 /** An address that may be linked to; anything but http(s) is not. */
 export function safeUrl(text) {
   try {

@@ -1,7 +1,7 @@
 /** The source panel: the section around a passage, the cited stretch marked. */
 
 import { call, quoted } from "./api.js";
-import { $, make, offsets, safeUrl } from "./dom.js";
+import { $, make, offsets, path, safeUrl } from "./dom.js";
 
 let opener = null;
 
@@ -16,7 +16,7 @@ export async function openPanel(workspace, source, citation, from) {
   from.setAttribute("aria-expanded", "true");
   $("panel-number").textContent = String(source.number);
   $("panel-title").textContent = source.title || source.document;
-  $("panel-path").textContent = source.heading_path.join(" › ");
+  $("panel-path").textContent = path(source);
   const url = safeUrl(source.source);
   $("panel-link").hidden = !url;
   if (url) $("panel-link").href = url;
@@ -26,8 +26,8 @@ export async function openPanel(workspace, source, citation, from) {
   $("veil").hidden = !matchMedia("(max-width: 75rem)").matches;
   $("panel-title").focus({ preventScroll: true });
   try {
-    const path = `/v1/workspaces/${quoted(workspace)}/documents/${quoted(source.document)}/sections/${source.section}`;
-    const section = await call("GET", `${path}?version=${source.version}`);
+    const address = `/v1/workspaces/${quoted(workspace)}/documents/${quoted(source.document)}/sections/${source.section}`;
+    const section = await call("GET", `${address}?version=${source.version}`);
     if (opener !== from) return;
     const whole = section.version === source.version;
     if (!whole || section.being_replaced) say("This document has changed since; the passage is as it was quoted.");

@@ -1,7 +1,7 @@
 /** Passages without an answer, with their scores. */
 
 import { call } from "./api.js";
-import { make } from "./dom.js";
+import { make, path } from "./dom.js";
 import { openPanel } from "./panel.js";
 
 export async function search(question, workspace) {
@@ -29,7 +29,7 @@ function hit(source, workspace) {
   },
   make("span", { class: "head" }, make("span", { class: "title" }, source.title || source.document),
     make("span", { class: "score", title: "Fused score" }, source.score.toFixed(2))),
-  make("span", { class: "path" }, source.heading_path.join(" › ")),
+  make("span", { class: "path" }, path(source)),
   make("span", { class: "text" }, source.text));
   return make("li", {}, button);
 }

@@ -97,7 +97,8 @@ class TurnViews:
         """
         first = {"name": "first", "size": 1, "sort": [{"asked_at": "asc"}], "_source": ["question"]}
         hits = await self._search(
-            [{"term": {"subject": subject}}], size=limit, sort=[{"asked_at": "desc"}], source=["workspace"],
+            [{"term": {"subject": subject}}, {"bool": {"must_not": {"term": {"outcome": "searched"}}}}],
+            size=limit, sort=[{"asked_at": "desc"}], source=["workspace"],
             collapse={"field": "conversation", "inner_hits": first}, fields=["conversation", "asked_at"],
             before=before)
         return [_conversation(hit) for hit in hits]
