@@ -37,7 +37,8 @@ class Wire:
 
     async def openai(self, request: web.Request) -> web.StreamResponse:
         chunk: dict[str, Any] = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m"}
-        events: list[dict[str, Any]] = [{"choices": [{"index": 0, "delta": {"content": w}, "finish_reason": None}]} for w in self.words]
+        events: list[dict[str, Any]] = [
+            {"choices": [{"index": 0, "delta": {"content": w}, "finish_reason": None}]} for w in self.words]
         end: list[dict[str, Any]] = [{"choices": [{"index": 0, "delta": {}, "finish_reason": self.stop["openai"]}]},
                {"choices": [], "usage": {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}}]
         return await self._stream(request, [("", chunk | e) for e in events], [("", chunk | e) for e in end],
@@ -47,7 +48,8 @@ class Wire:
         start: dict[str, Any] = {"type": "message_start", "message": {
             "id": "m", "type": "message", "role": "assistant", "model": "m", "content": [], "stop_reason": None,
             "stop_sequence": None, "usage": {"input_tokens": 100, "output_tokens": 1}}}
-        block: dict[str, Any] = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+        block: dict[str, Any] = {"type": "content_block_start", "index": 0,
+                                 "content_block": {"type": "text", "text": ""}}
         events = [start, block, *(
             {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": w}}
             for w in self.words)]
