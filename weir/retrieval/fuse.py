@@ -98,13 +98,11 @@ def best_of_document(fused: Floats, documents: Sequence[str], document_chunks: S
     """
     if not len(fused):
         return fused.copy()
-    floor = float(fused.min())
-    of: dict[str, list[int]] = {}
-    for i, document in enumerate(documents):
-        of.setdefault(document, []).append(i)
-    out = np.empty(len(fused))
-    for places in of.values():
-        top = np.sort(fused[places])[::-1][:best]
-        lacking = min(best, document_chunks[places[0]]) - len(top)
-        out[places] = (top.sum() + floor * lacking) / (len(top) + lacking) if lacking > 0 else top.mean()
-    return out
+    _, first, document = np.unique(np.asarray(documents), return_index=True, return_inverse=True)
+    order = np.lexsort((-fused, document))  # by document, best first
+    begins = np.searchsorted(document[order], np.arange(len(first)))
+    counted = order[np.arange(len(fused)) - begins[document[order]] < best]
+    total = np.bincount(document[counted], fused[counted], len(first))
+    count = np.bincount(document[counted], minlength=len(first))
+    lacking = np.maximum(np.minimum(best, np.asarray(document_chunks)[first]) - count, 0)
+    return np.asarray(((total + float(fused.min()) * lacking) / (count + lacking))[document])

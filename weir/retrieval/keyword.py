@@ -122,6 +122,8 @@ class KeywordIndex:
     def __init__(self, es: AsyncElasticsearch, settings: Settings, name: str) -> None:
         self.name, self.sections_name = name, f"{name}-sections"
         self._es = es
+        # `options` builds a whole client each time: a millisecond that no question should pay.
+        self._asking = es.options(request_timeout=SEARCH_TIMEOUT, max_retries=0)
         self._shards = {"number_of_shards": settings.elasticsearch_shards,
                         "number_of_replicas": settings.elasticsearch_replicas}
 
@@ -233,7 +235,7 @@ class KeywordIndex:
 
     async def _hits(self, query: dict[str, Any], limit: int) -> list[KeywordHit]:
         with elasticsearch_errors("searching by keywords"):
-            reply = await self._es.options(request_timeout=SEARCH_TIMEOUT, max_retries=0).search(
+            reply = await self._asking.search(
                 index=self.name, query={"bool": query}, size=limit, sort=[{"_score": "desc"}, {"chunk": "asc"}],
                 # Scores over all shards' statistics: those of one shard would distort the fusion.
                 search_type="dfs_query_then_fetch", allow_partial_search_results=False, track_total_hits=False,
@@ -252,7 +254,7 @@ class KeywordIndex:
         if not chunks:
             return {}
         with elasticsearch_errors("reading chunks"):
-            reply = await self._es.options(request_timeout=SEARCH_TIMEOUT, max_retries=0).mget(
+            reply = await self._asking.mget(
                 index=self.name, ids=list(chunks), realtime=False, source_excludes=["published_at"],
                 filter_path=["docs._source", "docs.error"])
         found = (_chunk(doc["_source"]) for doc in reply.get("docs", ()) if "_source" in doc)
@@ -263,7 +265,7 @@ class KeywordIndex:
         if not ids:
             return {}
         with elasticsearch_errors("reading sections"):
-            reply = await self._es.options(request_timeout=SEARCH_TIMEOUT, max_retries=0).mget(
+            reply = await self._asking.mget(
                 index=self.sections_name, ids=list(ids), realtime=False, filter_path=["docs._id", "docs._source"])
         return {doc["_id"]: StoredSection(**doc["_source"]) for doc in reply.get("docs", ()) if "_source" in doc}
 
