@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
@@ -25,6 +25,9 @@ INTERVAL = 0.5
 TIMEOUT = 5.0
 """Seconds that Kafka gets to answer; ends that are older than this and the interval prove nothing."""
 
+PARTITIONS_SECONDS = 30.0
+"""How long the number of partitions is believed."""
+
 Ends = Mapping[int, int]
 """Partition to end offset: that of the next record."""
 
@@ -37,6 +40,7 @@ class EndOffsets:
         self._lag = settings.views_lag
         self._monotonic = monotonic
         self._admin = AdminClient(client_config(settings))
+        self._partitions = Partitions(self._admin, topic)
         self._seen: deque[tuple[float, Ends]] = deque()
         self._task: asyncio.Task[None] | None = None
 
@@ -47,7 +51,7 @@ class EndOffsets:
             Unavailable: Kafka does not answer.
         """
         if self._task is None:
-            self._note(await asyncio.to_thread(end_offsets, self._admin, self._topic))
+            self._note(await asyncio.to_thread(self._look))
             self._task = asyncio.create_task(self._follow(), name=f"end offsets of {self._topic}")
 
     async def close(self) -> None:
@@ -72,6 +76,9 @@ class EndOffsets:
                               "the access rights at hand are the newest.", retry_after=2)
         return [ends for at, ends in self._seen if at <= now - self._lag or at == self._seen[0][0]][-1]
 
+    def _look(self) -> Ends:
+        return end_offsets(self._admin, self._topic, self._partitions.known())
+
     def _note(self, ends: Ends) -> None:
         now = self._monotonic()
         self._seen.append((now, ends))
@@ -82,22 +89,46 @@ class EndOffsets:
         while True:
             await asyncio.sleep(INTERVAL)
             try:
-                self._note(await asyncio.to_thread(end_offsets, self._admin, self._topic))
+                self._note(await asyncio.to_thread(self._look))
             except Unavailable:
                 continue  # `required` says so once it has lasted
 
 
-def end_offsets(admin: AdminClient, topic: str) -> dict[int, int]:
-    """End offset of each partition of a topic. Blocks.
+class Partitions:
+    """The numbers of a topic's partitions, asked for again every half minute."""
+
+    def __init__(self, admin: AdminClient, topic: str, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._admin = admin
+        self._topic = topic
+        self._monotonic = monotonic
+        self._found: list[int] = []
+        self._until = 0.0
+
+    def known(self) -> list[int]:
+        """Blocks for a round trip now and then.
+
+        Raises:
+            Unavailable: Kafka does not answer, or the topic is not there.
+        """
+        if not self._found or self._monotonic() >= self._until:
+            try:
+                metadata = self._admin.list_topics(self._topic, timeout=TIMEOUT).topics[self._topic]
+            except KafkaException as e:
+                raise Unavailable(f"Kafka does not answer: {e}", retry_after=2) from e
+            if metadata.error is not None:
+                raise Unavailable(f"the topic {self._topic} cannot be read: {metadata.error.str()}", retry_after=2)
+            self._found, self._until = list(metadata.partitions), self._monotonic() + PARTITIONS_SECONDS
+        return self._found
+
+
+def end_offsets(admin: AdminClient, topic: str, partitions: Sequence[int]) -> dict[int, int]:
+    """End offset of each of these partitions. Blocks.
 
     Raises:
-        Unavailable: Kafka does not answer, or the topic is not there.
+        Unavailable: Kafka does not answer.
     """
     try:
-        metadata = admin.list_topics(topic, timeout=TIMEOUT).topics[topic]
-        if metadata.error is not None:
-            raise Unavailable(f"the topic {topic} cannot be read: {metadata.error.str()}", retry_after=2)
-        wanted = {TopicPartition(topic, p): OffsetSpec.latest() for p in metadata.partitions}
+        wanted = {TopicPartition(topic, p): OffsetSpec.latest() for p in partitions}
         found = admin.list_offsets(wanted, request_timeout=TIMEOUT)
         return {where.partition: future.result(TIMEOUT).offset for where, future in found.items()}
     except (KafkaException, TimeoutError) as e:
