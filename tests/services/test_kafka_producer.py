@@ -12,6 +12,7 @@ from schemas import codec, keys
 from schemas.events import ClaimCheck, DocumentPublished, Workspace
 from tests.kit.kafka import document, kafka, own_settings, publish
 from weir.errors import BadRecord, Unavailable
+from weir.kafka import config
 from weir.kafka.follow import read_all
 from weir.kafka.producer import Producer
 
@@ -40,15 +41,20 @@ async def test_a_partition_key_decides_where_it_is_given(producer: Producer) -> 
     assert producer.partitions(topic) == 12
 
 
-async def test_posted_records_keep_their_order_even_when_the_queue_overflows(producer: Producer) -> None:
+async def test_posted_records_keep_their_order_even_when_the_queue_overflows(
+        producer: Producer, monkeypatch: pytest.MonkeyPatch) -> None:
     topic = f"{producer.settings.prefix}documents"
-    posted = [producer.post(topic, "w/one", document("one", str(i).encode())) for i in range(55_000)]
-    assert producer._overflow
-    places = await asyncio.gather(*posted)
+    small = {**config.producer_config(producer.settings), "queue.buffering.max.messages": 50}
+    monkeypatch.setattr("weir.kafka.producer.producer_config", lambda _: small)
+    async with Producer(producer.settings) as narrow:
+        posted = [narrow.post(topic, f"w/{i}", document(str(i)), partition_key="w") for i in range(300)]
+        assert narrow._overflow
+        last = await narrow.send(topic, "w/last", document("last"), partition_key="w")
+        places = await asyncio.gather(*posted)
+    assert last.offset == 300
     assert [p.offset for p in places] == sorted(p.offset for p in places)
     raws = await asyncio.to_thread(read_all, producer.settings, topic)
-    contents = [codec.decode(r.value or b"").content for r in raws]
-    assert contents == [str(i).encode() for i in range(55_000)]
+    assert [r.key for r in raws] == [f"w/{i}".encode() for i in range(300)] + [b"w/last"]
 
 
 async def test_a_large_event_leaves_a_claim_check(producer: Producer) -> None:

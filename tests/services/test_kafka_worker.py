@@ -12,7 +12,6 @@ import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions
 from confluent_kafka.admin import AdminClient
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
 
 from tests.kit.kafka import document, eventually, kafka, own_settings, publish, working
 from weir import telemetry
@@ -298,7 +297,6 @@ async def test_an_error_in_a_hook_ends_the_worker_with_that_error(producer: Prod
 
 
 async def test_a_trace_goes_on_through_the_headers(producer: Producer) -> None:
-    trace.set_tracer_provider(TracerProvider())
     seen: list[int] = []
 
     async def handle(record: Record) -> None:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
+from confluent_kafka import KafkaError
+
+from weir import telemetry
 from weir.settings import Settings
+
+log = telemetry.logger(__name__)
 
 Config = dict[str, Any]
 
@@ -17,7 +23,7 @@ def client_config(settings: Settings) -> Config:
     """
     config: Config = {
         "bootstrap.servers": settings.kafka_address,
-        "log_level": 4,
+        "log_level": 2,
         "client.id": f"weir-{settings.process or 'client'}-{settings.instance}",
         "security.protocol": settings.kafka_security,
         # After an outage a client is back within a second of the broker (10 s by default).
@@ -90,6 +96,21 @@ def consumer_config(settings: Settings, group: str, **extra: Any) -> Config:
         "queued.max.messages.kbytes": 16_384,
         "isolation.level": "read_committed",
     } | _dotted(extra)
+
+
+class Outages:
+    """Says that brokers do not answer, at most every ten seconds: librdkafka reports each attempt to connect."""
+
+    def __init__(self, who: str) -> None:
+        self._who = who
+        self._said = 0.0
+
+    def say(self, error: KafkaError) -> None:
+        if error.code() in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE):
+            if time.monotonic() - self._said < 10:
+                return
+            self._said = time.monotonic()
+        log.warning("kafka", client=self._who, code=error.name(), reason=error.str())
 
 
 def _dotted(extra: dict[str, Any]) -> Config:

@@ -19,7 +19,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from weir import telemetry
 from weir.errors import Unavailable
-from weir.kafka.config import consumer_config
+from weir.kafka.config import Outages, consumer_config
 from weir.kafka.item import Assignment, Item, Partition
 from weir.kafka.records import from_message
 from weir.settings import Settings
@@ -75,8 +75,12 @@ class ConsumerThread:
         self.offers: deque[dict[Assignment, int]] = deque()
         """Positions to commit; the loop appends, the thread takes."""
         self._missing_since = 0.0
+        self._outages = Outages(worker)
         self._lag_at = 0.0
-        config = consumer_config(settings, group) | {"error_cb": self._error, "on_commit": self._committed}
+        # A record ends the wait at once; only a new assignment may wait for all of it. At 50 ms the empty answers to a
+        # dozen idle workers cost the broker a tenth of a core.
+        config = consumer_config(settings, group, fetch_wait_max_ms=200) | {"error_cb": self._error,
+                                                                            "on_commit": self._committed}
         self._client = Client(config, logger=logging.getLogger("librdkafka"))
         self._thread = threading.Thread(target=self._run, name=f"kafka-{worker}", daemon=True)
 
@@ -226,7 +230,7 @@ class ConsumerThread:
             log.warning("kafka consumer", worker=self._worker, code=error.name(), reason=error.str())
 
     def _error(self, error: KafkaError) -> None:
-        log.warning("kafka consumer", worker=self._worker, code=error.name(), reason=error.str())
+        self._outages.say(error)
         if error.fatal():
             self._tell(self._owner.crashed, Unavailable(f"the consumer cannot go on: {error.str()}"))
 

@@ -110,9 +110,7 @@ class Dispatcher:
     async def _try(self, item: Item) -> None:
         """One try of one item. Afterwards it is finished, dropped, waiting for the next try, ready, or in a batch."""
         try:
-            with telemetry.bound(worker=self.name, topic=item.raw.topic, partition=item.raw.partition,
-                                 offset=item.raw.offset):
-                await self._step(item)
+            await self._step(item)
         except asyncio.CancelledError as e:
             task = asyncio.current_task()
             if item.assignment.leaving or (task and task.cancelling()):
@@ -163,7 +161,9 @@ class Dispatcher:
         if not item.handled:
             since = time.perf_counter()
             with (telemetry.span(f"{self.name} {record.topic}", telemetry.extract(record.headers),
-                                 kind=SpanKind.CONSUMER), telemetry.bound(**_ids(record))):
+                                 kind=SpanKind.CONSUMER),
+                  telemetry.bound(worker=self.name, topic=record.topic, partition=record.partition,
+                                  offset=record.offset, **_ids(record))):
                 await fn(argument)
             self._seconds.observe(time.perf_counter() - since)
             item.handled = True

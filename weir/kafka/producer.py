@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections import deque
@@ -19,7 +20,7 @@ from weir import telemetry
 from weir.blobs import Blobs
 from weir.clock import Clock, system_clock
 from weir.errors import BadRecord, Forbidden, Unavailable, WeirError
-from weir.kafka.config import producer_config
+from weir.kafka.config import Outages, producer_config
 from weir.settings import Settings
 
 log = telemetry.logger(__name__)
@@ -65,12 +66,14 @@ class Producer:
         self._room = asyncio.Event()
         self._room.set()
         self._closing = threading.Event()
+        self._outages = Outages("producer")
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         self.failed: asyncio.Future[None] = self._loop.create_future()
         """Gets the exception after which this producer can never send again."""
-        self._client = Client({**producer_config(self.settings), "error_cb": self._error})
+        self._client = Client({**producer_config(self.settings), "error_cb": self._error},
+                              logger=logging.getLogger("librdkafka"))
         self._thread = threading.Thread(target=self._collect, name="kafka-producer", daemon=True)
         self._thread.start()
         return self
@@ -198,7 +201,7 @@ class Producer:
             self._loop.call_soon_threadsafe(self._settle)
 
     def _error(self, error: KafkaError) -> None:
-        log.warning("kafka producer", code=error.name(), reason=error.str())
+        self._outages.say(error)
         if error.fatal():
             failure = Unavailable(f"the producer cannot go on: {error.str()}; restart the process")
             self._loop.call_soon_threadsafe(_fail, self.failed, failure)
