@@ -41,7 +41,7 @@ from weir.access import may_read
 from weir.answers.answering import Answering, cancelled
 from weir.answers.release import Released
 from weir.clock import Clock
-from weir.errors import Forbidden, Overloaded, Unavailable, WeirError
+from weir.errors import BadRecord, Forbidden, Overloaded, Unavailable, WeirError
 from weir.index.indexes import Indexes
 from weir.kafka.handlers import Each
 from weir.kafka.process import Context, run_process
@@ -96,15 +96,18 @@ class Attempt:
         self._question, self._attempt, self._seq = question, attempt, 0
         self._lost: BaseException | None = None
 
-    def post(self, body: Accepted | Sources | Delta | Cited) -> None:
-        """Sends the next frame without waiting for it.
+    async def post(self, body: Accepted | Sources | Delta | Cited) -> None:
+        """Sends the next frame without waiting for it, unless it is so large that it travels as a claim check.
 
         Raises:
             LostFrame: an earlier frame did not arrive.
         """
         self._check()
-        future = self._producer.post(self._topic, self._question.conversation, self._frame(body))
-        future.add_done_callback(self._arrived)
+        frame = self._frame(body)
+        try:
+            self._producer.post(self._topic, self._question.conversation, frame).add_done_callback(self._arrived)
+        except BadRecord:
+            await self._send(frame)
 
     async def end(self, body: Done | Failed) -> None:
         """Sends the terminal frame and waits until Kafka has all of them.
@@ -113,9 +116,15 @@ class Attempt:
             LostFrame: a frame did not arrive.
         """
         self._check()
-        await self._producer.send(self._topic, self._question.conversation, self._frame(body))
+        await self._send(self._frame(body))
         # Acknowledgements come in order, so that the fate of every earlier frame is known now.
         self._check()
+
+    async def _send(self, frame: AnswerFrame) -> None:
+        try:
+            await self._producer.send(self._topic, self._question.conversation, frame)
+        except WeirError as e:
+            raise LostFrame(f"a frame of this attempt was lost ({e.message}); a new attempt begins") from e
 
     def _frame(self, body: Accepted | Sources | Delta | Cited | Done | Failed) -> AnswerFrame:
         seq, self._seq = self._seq, self._seq + 1
@@ -177,7 +186,7 @@ class Answers:
             try:
                 if await self._answered_before(question.answer):
                     return
-                attempt.post(Accepted(
+                await attempt.post(Accepted(
                     question=question.question, workspace=question.workspace, person=question.person,
                     asked_at=question.asked_at, follows=question.follows, search_only=question.search_only))
                 running.begun.set()
@@ -199,7 +208,7 @@ class Answers:
                     return body
                 if isinstance(body, Sources):
                     running.sources = body.sources
-                attempt.post(body)
+                await attempt.post(body)
         raise AssertionError("an answer ends with Done")
 
     async def _ended(self, running: Running, work: asyncio.Task[Done]) -> Done | Failed:

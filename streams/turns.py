@@ -44,7 +44,8 @@ class Turns:
         self._producer = producer
         self._turns = topics.TURNS.named(settings.prefix)
         self._usage = topics.USAGE.named(settings.prefix)
-        self._open: dict[Partition, OrderedDict[str, Open]] = {}
+        self._open: dict[Partition, dict[str, Open]] = {}
+        self._finished: dict[Partition, OrderedDict[str, None]] = {}
 
     async def handle(self, record: Record) -> None:
         """
@@ -54,23 +55,28 @@ class Turns:
         frame = record.event
         if not isinstance(frame, AnswerFrame):
             return
-        answers = self._open.setdefault((record.topic, record.partition), OrderedDict())
+        partition = (record.topic, record.partition)
+        answers, finished = self._open.setdefault(partition, {}), self._finished.setdefault(partition, OrderedDict())
         opened = answers.get(frame.answer)
         if opened is None:
-            if not isinstance(frame.body, Accepted):
+            if not isinstance(frame.body, Accepted) or frame.answer in finished:
                 return
             opened = answers[frame.answer] = Open()
-            self._forget(answers)
         opened.answer.apply(frame)
         if isinstance(frame.body, Accepted):
             await opened.written.wait()
         elif frame.body is opened.answer.terminal or self._is_end(frame, opened.answer):
             await self._write(frame, opened)
+            answers.pop(frame.answer, None)
+            finished[frame.answer] = None
+            while len(finished) > REMEMBERED:
+                finished.popitem(last=False)
 
     async def revoked(self, partitions: list[Partition]) -> None:
         """Another worker folds these from their beginning."""
         for partition in partitions:
             self._open.pop(partition, None)
+            self._finished.pop(partition, None)
 
     @staticmethod
     def _is_end(frame: AnswerFrame, answer: Answer) -> bool:
@@ -78,20 +84,12 @@ class Turns:
         return answer.ended and frame.attempt == answer.attempt and frame.seq == answer.next_seq - 1
 
     async def _write(self, frame: AnswerFrame, opened: Open) -> None:
-        if opened.written.is_set():
-            return
         turn = turn_of(frame, opened.answer)
         await self._producer.send(self._turns, keys.turn_key(turn.conversation, turn.turn), turn,
                                   partition_key=turn.conversation)
         await self._producer.send(self._usage, turn.person.subject, usage_of(turn))
         opened.written.set()
         log.info("turn", answer=turn.turn, outcome=turn.outcome.value, attempts=turn.attempts)
-
-    @staticmethod
-    def _forget(answers: OrderedDict[str, Open]) -> None:
-        for answer in list(answers)[:max(0, len(answers) - REMEMBERED)]:
-            if answers[answer].written.is_set():
-                del answers[answer]
 
 
 def turn_of(end: AnswerFrame, answer: Answer) -> Turn:

@@ -33,6 +33,8 @@ from weir.settings import Settings
 NAME = "streams.watchdog"
 REMEMBERED = 100_000
 """Answers whose end is remembered in case their question is read later."""
+OPEN = 10_000
+"""Answers that are followed at a time."""
 MARGIN = 10_000
 """Milliseconds by which the clocks of two machines may differ."""
 TOO_OLD = 12 * 3600 * 1000
@@ -66,6 +68,7 @@ class Watchdog:
         self._decoder = Decoder(settings, producer.blobs)
         self._watched: dict[str, Watched] = {}
         self._answers: OrderedDict[str, Answer] = OrderedDict()
+        self._ended: OrderedDict[str, None] = OrderedDict()
         self._slow: set[asyncio.Task[None]] = set()
 
     async def handle(self, record: Record) -> None:
@@ -82,8 +85,7 @@ class Watchdog:
         watched = self._watched.setdefault(question.answer, Watched(question, partition, record.timestamp))
         try:
             await self._tail.follow(partition, record.timestamp - MARGIN)
-            known = self._answers.get(question.answer)
-            if known is None or not known.ended:
+            if question.answer not in self._ended:
                 await watched.ended.wait()
         finally:
             if self._watched.get(question.answer) is watched:
@@ -119,6 +121,8 @@ class Watchdog:
             self._frame(record.event, record.timestamp)
 
     def _frame(self, frame: AnswerFrame, at: int) -> None:
+        if frame.answer in self._ended:
+            return
         answer = self._answers.setdefault(frame.answer, Answer())
         counted, attempt = answer.next_seq, answer.attempt
         answer.apply(frame)
@@ -128,9 +132,15 @@ class Watchdog:
                 watched.moved_at = max(watched.moved_at, at)
             if answer.ended:
                 watched.ended.set()
-        self._answers.move_to_end(frame.answer)
-        while len(self._answers) > REMEMBERED:
-            self._answers.popitem(last=False)
+        if answer.ended:
+            # Only the fact is kept: an answer with its sources takes twenty kilobytes.
+            del self._answers[frame.answer]
+            self._ended[frame.answer] = None
+        else:
+            self._answers.move_to_end(frame.answer)
+        for kept, most in ((self._answers, OPEN), (self._ended, REMEMBERED)):
+            while len(kept) > most:
+                kept.popitem(last=False)
 
     async def watch(self) -> None:
         """Looks at every open question now and then, for ever."""
