@@ -140,13 +140,14 @@ export class Turn {
   #sourceLists() {
     if (!this.sources.length || (!this.text && !this.ended) || this.failed) return [];
     const cited = new Set(this.citations.map((c) => c.source));
-    const [used, others] = [this.sources.filter((s) => cited.has(s.number)), this.sources.filter((s) => !cited.has(s.number))];
+    const used = this.sources.filter((s) => cited.has(s.number));
+    const others = this.sources.filter((s) => !cited.has(s.number));
     return [
       used.length ? make("section", { class: "sources" }, make("h3", {}, "Sources"), this.#list(used)) : null,
       others.length && this.ended
         ? make("details", { class: "sources uncited", open: this.alsoOpen ?? false,
           ontoggle: (event) => { this.alsoOpen = event.currentTarget.open; } },
-        make("summary", {}, `Also read: ${others.length}`), this.#list(others))
+        make("summary", {}, `${this.outcome === "not_in_sources" ? "Closest passages" : "Also read"}: ${others.length}`), this.#list(others))
         : null,
     ];
   }

@@ -22,9 +22,9 @@ pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="module")]
 MAINS.setdefault(turns.NAME, turns.main)
 MAINS.setdefault(answers.NAME, answers.main)
 
-PUBLISHER = {"user": "pat", "groups": ("publishers",)}
-ADMIN = {"user": "adam", "groups": ("weir-admins",)}
-LEGAL = {"user": "lea", "groups": ("legal",)}
+PUBLISHER: dict[str, Any] = {"user": "pat", "groups": ("publishers",)}
+ADMIN: dict[str, Any] = {"user": "adam", "groups": ("weir-admins",)}
+LEGAL: dict[str, Any] = {"user": "lea", "groups": ("legal",)}
 DOCS = "/v1/workspaces/library/documents"
 HANDBOOK = ("# Leave\n\nEmployees have 27 days of annual leave a year.\n\n"
             "# Travel\n\nTrains are booked in second class.\n")
@@ -125,10 +125,12 @@ async def test_only_publishers_publish_and_only_administrators_set_up(here: Gate
     settings = {"title": "Closed", "readers": ["legal"], "publishers": ["legal"]}
     assert (await here.call("PUT", "/v1/workspaces/closed", json=settings))[0] == 403
     assert (await here.call("PUT", "/v1/workspaces/closed", json=settings, **ADMIN))[0] == 200
-    for method, path, more in (("GET", "/v1/workspaces/closed", {}), ("GET", "/v1/workspaces/closed/documents", {}),
-                               ("POST", "/v1/workspaces/closed/documents", {"json": body}),
-                               ("POST", "/v1/search", {"json": {"workspace": "closed", "question": "?"}}),
-                               ("POST", "/v1/answers", {"json": {"workspace": "closed", "question": "?"}})):
+    asked = {"json": {"workspace": "closed", "question": "?"}}
+    requests: list[tuple[str, str, dict[str, Any]]] = [
+        ("GET", "/v1/workspaces/closed", {}), ("GET", "/v1/workspaces/closed/documents", {}),
+        ("POST", "/v1/workspaces/closed/documents", {"json": body}), ("POST", "/v1/search", asked),
+        ("POST", "/v1/answers", asked)]
+    for method, path, more in requests:
         assert (await here.call(method, path, **more))[0] == 404, path
     _, mine = await here.call("GET", "/v1/workspaces", **LEGAL)
     assert {"workspace": "closed", "title": "Closed", "index": "main", "may_publish": True} in mine["workspaces"]
