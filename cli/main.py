@@ -2,34 +2,53 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 
 import typer
 from rich.console import Console
 
-from cli import archive, ask, dead_letters, ingest, logs, operate, rebuild, status, token
 from weir.errors import WeirError
 
-app = typer.Typer(name="weir", help="Documents in, cited answers out.", no_args_is_help=True, add_completion=False)
+COMMANDS = {
+    "up": "cli.operate:up",
+    "down": "cli.operate:down",
+    "status": "cli.status:status",
+    "logs": "cli.logs:logs",
+    "ask": "cli.ask:ask",
+    "search": "cli.ask:search",
+    "ingest": "cli.ingest:ingest",
+    "token": "cli.token:token",
+    "backup": "cli.archive:backup",
+    "restore": "cli.archive:restore",
+    "rebuild": "cli.rebuild:rebuild_command",
+    "dead-letters": "cli.dead_letters:dead_letters",
+}
 
-app.command()(operate.up)
-app.command()(operate.down)
-app.command()(status.status)
-app.command()(logs.logs)
-app.command()(ask.ask)
-app.command()(ask.search)
-app.command()(ingest.ingest)
-app.command()(token.token)
-app.command()(archive.backup)
-app.command()(archive.restore)
-app.command("rebuild")(rebuild.rebuild_command)
-app.add_typer(dead_letters.dead_letters, name="dead-letters")
+
+def application(command: str = "") -> typer.Typer:
+    """The command that is named, alone: a question should not wait for what only `weir rebuild` imports. All of them
+    where none is named."""
+    app = typer.Typer(name="weir", no_args_is_help=True, add_completion=False)
+
+    @app.callback()
+    def weir() -> None:
+        """Documents in, cited answers out."""
+
+    for name in [command] if command in COMMANDS else COMMANDS:
+        module, _, attribute = COMMANDS[name].partition(":")
+        found = getattr(importlib.import_module(module), attribute)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=name)
+        else:
+            app.command(name)(found)
+    return app
 
 
 def main() -> None:
     """Runs the command that the arguments name; an error of ours is told to the person, without a traceback."""
     try:
-        app()
+        application(sys.argv[1] if len(sys.argv) > 1 else "")()
     except WeirError as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]{type(error).__name__}[/red]", error.message)
         sys.exit(1)

@@ -204,13 +204,18 @@ def issue_for(settings: Settings, user: str, *, groups: list[str] | None = None,
     """A token for `user` with the name, groups and clearance of `people.json`, where the caller names no others.
 
     Raises:
-        SettingsError: the issuer is not the local one.
+        SettingsError: the issuer is not the local one, or nobody knows the person and no groups were named.
     """
     try:
-        known = people(settings).get(user)
-    except Unavailable:
-        known = None
-    known = known or LocalPerson(user, user, (), 0)
+        others = people(settings)
+    except Unavailable as e:
+        if groups is None:
+            raise SettingsError(e.message) from e
+        others = {}
+    if user not in others and groups is None:
+        raise SettingsError(f"nobody is called {user!r} in {settings.home / 'people.json'}: name groups, or one of "
+                            f"{', '.join(others)}")
+    known = others.get(user, LocalPerson(user, user, (), 0))
     return issue(settings, user, known.groups if groups is None else groups,
                  known.clearance if clearance is None else clearance, ttl.total_seconds(), name=known.name, clock=clock)
 

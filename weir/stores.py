@@ -11,17 +11,18 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 from elastic_transport import TransportError
 from elasticsearch import ApiError, AsyncElasticsearch, NotFoundError
 from elasticsearch.serializer import OrjsonSerializer
-from pymilvus import MilvusClient
-from pymilvus.exceptions import MilvusException
 
 from weir.errors import Unavailable
 from weir.settings import Settings
+
+if TYPE_CHECKING:
+    from pymilvus import MilvusClient
 
 T = TypeVar("T")
 
@@ -98,6 +99,8 @@ class Milvus:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, doing, call)
 
     def _run(self, doing: str, call: Callable[[MilvusClient], T]) -> T:
+        from pymilvus.exceptions import MilvusException  # half a second and 60 MB that most processes can do without
+
         try:
             return call(self.client())
         except (MilvusException, grpc.RpcError) as e:
@@ -112,6 +115,8 @@ class Milvus:
             MilvusException: no connection within MILVUS_TIMEOUT.
             SettingsError: the password's file cannot be read.
         """
+        from pymilvus import MilvusClient
+
         with self._lock:
             if self._client is None:
                 self._client = MilvusClient(

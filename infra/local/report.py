@@ -6,11 +6,10 @@ import asyncio
 import time
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 from confluent_kafka import Consumer, KafkaException, TopicPartition
-from pymilvus import MilvusClient
 
 from infra.local import state
 from infra.local.server import listens
@@ -22,6 +21,9 @@ from weir.index import names
 from weir.kafka import admin
 from weir.kafka.config import client_config
 from weir.settings import Port, Settings
+
+if TYPE_CHECKING:
+    from pymilvus import MilvusClient
 
 
 @dataclass(frozen=True)
