@@ -96,7 +96,7 @@ async def in_memory(settings: Settings, collection: Collection, questions: Seque
     return {way: mean(of) for way, of in found.items()}
 
 
-async def run(settings: Settings, data: Path, limit: int, known: dict[str, Scores]) -> int:
+async def run(settings: Settings, data: Path, limit: int, known: dict[str, dict[str, Scores]]) -> int:
     differences: dict[str, dict[str, float]] = {}
     latencies = []
     async with People(settings) as people:
@@ -108,13 +108,13 @@ async def run(settings: Settings, data: Path, limit: int, known: dict[str, Score
             questions = sample(collection.questions, limit)
             product, seen, inside = await ask(collection, questions, workspace, people)
             begun = time.perf_counter()
-            others = {ORACLE: known[collection.name]} if collection.name in known else await in_memory(
+            others = known[collection.name] if collection.name in known else await in_memory(
                 settings, collection, questions)
             rows = {PRODUCT: product, **others}
             there = f"searchable after {took:.0f} s" if took else "was searchable already"
             show(f"{collection.name}: {len(collection.passages):,} passages in {len(documents):,} documents, "
                  f"{len(questions)} questions; {there}; compared in {time.perf_counter() - begun:.0f} s",
-                 ["", *METRICS], [[way, *(of.get(name, math.nan) for name in METRICS)] for way, of in rows.items()])
+                 ["", *METRICS], [[way, *(of[name] for name in METRICS)] for way, of in rows.items()])
             differences[collection.name] = {
                 name: product[name] - others[ORACLE][name] for name in ("ndcg@10", "recall@20")}
             latencies.append([collection.name, *(percentile(times, p) for times in (inside, seen) for p in (50, 95))])
@@ -129,14 +129,20 @@ async def run(settings: Settings, data: Path, limit: int, known: dict[str, Score
     return finish(targets)
 
 
+def read_oracle(path: Path) -> dict[str, dict[str, Scores]]:
+    """Figures by collection and way of ranking. Pass@k may be called recall@k there."""
+    return {collection: {way: {name: of.get(name, of.get(name.replace("pass", "recall"), math.nan)) for name in METRICS}
+                         for way, of in ways.items()} for collection, ways in json.loads(path.read_text()).items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench.retrieval", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="a collection in BEIR layout, or a folder of several")
     parser.add_argument("--limit", type=int, default=500, help="most questions of a collection")
-    parser.add_argument("--oracle", type=Path, help="the recipe's figures as JSON, {collection: {metric: points}}, in "
-                        "place of the recipe in memory")
+    parser.add_argument("--oracle", type=Path, help="figures of the same questions as JSON, {collection: {way: "
+                        "{metric: points}}} with a way called recipe, in place of the recipe in memory")
     arguments = parser.parse_args()
-    known = json.loads(arguments.oracle.read_text()) if arguments.oracle else {}
+    known = read_oracle(arguments.oracle) if arguments.oracle else {}
     try:
         sys.exit(asyncio.run(run(settings_module.load(), arguments.data, arguments.limit, known)))
     except WeirError as e:
