@@ -95,7 +95,7 @@ async def test_every_answer_is_whole_while_workers_are_killed_and_frozen(tmp_pat
                 assert (turn.text, turn.outcome) == (ended.terminal.text, TurnOutcome.ANSWERED)
 
 
-async def test_a_question_that_nobody_answers_is_ended_once_even_by_two_watchdogs(tmp_path: Path) -> None:
+async def test_a_question_that_nobody_answers_is_ended_once_though_the_watchdog_is_killed(tmp_path: Path) -> None:
     async with asking(tmp_path, answer_timeout=4.0) as (made, asker):
         made.kill("streams.answers")
         answers = [await asker.ask("What is the notice period of contract 3?") for _ in range(10)]
