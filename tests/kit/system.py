@@ -33,7 +33,7 @@ from weir.stores import elasticsearch, milvus
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = tuple(process.name for process in PROCESSES)
-PATIENCE = 60.0
+PATIENCE = 180.0
 """Seconds that anything may take on a busy machine."""
 STOP_SECONDS = 15.0
 
