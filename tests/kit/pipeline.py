@@ -36,7 +36,7 @@ MAINS: dict[str, Callable[[Context], Coroutine[Any, Any, None]]] = {
     "consumers.keywords": keywords.main, "consumers.views": views.main,
 }
 WORKSPACE = "library"
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds that anything may take on a busy machine."""
 
 

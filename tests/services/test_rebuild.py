@@ -30,20 +30,23 @@ def text(n: int) -> str:
     return "\n\n".join(" ".join(chosen.choices(WORDS, k=60)) + "." for _ in range(3))
 
 
+def query(n: int) -> str:
+    return " ".join(random.Random(-1 - n).choices(WORDS, k=4))
+
+
 async def keyword_tops(made: Pipeline) -> list[list[str]]:
     """The chunks of the best 20 of each query, from an index of one segment, so that nothing deleted counts."""
     index = KeywordIndex(made.es, made.settings, made.indexes.live().keyword_index)
     await made.es.indices.forcemerge(index=index.name, max_num_segments=1)
     await index.refresh()
-    return [[hit.chunk for hit in await index.search(" ".join(random.Random(-n).choices(WORDS, k=4)),
-                                                     elasticsearch_filter(WORKSPACE, PERSON), 20)]
-            for n in range(1, QUERIES + 1)]
+    allowed = elasticsearch_filter(WORKSPACE, PERSON)
+    return [[hit.chunk for hit in await index.search(WORKSPACE, query(n), allowed, 20)] for n in range(QUERIES)]
 
 
 async def vector_tops(made: Pipeline) -> list[list[str]]:
     live = made.indexes.live()
     embedder = Embedder(made.settings, live.model, live.revision)
-    vectors = await embedder.embed([" ".join(random.Random(-n).choices(WORDS, k=4)) for n in range(1, QUERIES + 1)])
+    vectors = await embedder.embed([query(n) for n in range(QUERIES)])
     await embedder.close()
     collection = VectorCollection(made.milvus, live.collection, live.dimension)
     await collection.make_visible()
