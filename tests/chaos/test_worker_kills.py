@@ -9,9 +9,11 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import time
 from pathlib import Path
 
+import aiohttp
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions
 from confluent_kafka.admin import AdminClient
@@ -21,6 +23,7 @@ from schemas.events import DeadLetter
 from tests.kit.broker import own_broker
 from tests.kit.kafka import document, kafka, own_settings
 from tests.kit.monkey import Crew, Monkey
+from weir import telemetry
 from weir.errors import Unavailable
 from weir.kafka import admin
 from weir.kafka.config import client_config
@@ -79,8 +82,11 @@ class Ledger:
 
     async def until_copied(self, count: int) -> None:
         """Waits for that many outputs."""
-        while len(await asyncio.to_thread(self.copied)) < count:
+        for _ in range(600):
+            if len(await asyncio.to_thread(self.copied)) >= count:
+                return
             await asyncio.sleep(0.2)
+        raise AssertionError(f"not {count} outputs within two minutes")
 
     def check_no_offset_ran_ahead(self) -> None:
         """The offsets first, then what came out: all that they passed must have left its trace."""
@@ -169,20 +175,28 @@ async def test_a_broker_that_dies_is_waited_for(tmp_path: Path) -> None:
 @pytest.mark.services
 async def test_a_process_says_what_happens_and_ends_as_it_should(tmp_path: Path) -> None:
     settings = own_settings(tmp_path)
-    crew = Crew("tests.kit.copying", settings, tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    crew = Crew("tests.kit.copying", settings, tmp_path, {"WEIR_METRICS_PORT": str(port)})
     async with kafka(settings) as producer:
         crew.start(0)
-        await producer.send(f"{settings.prefix}documents", "w/1", document("1", b"poison"))
+        with telemetry.span("publish") as span:
+            await producer.send(f"{settings.prefix}documents", "w/1", document("1", b"poison"))
         ledger = Ledger(producer)
         for _ in range(300):
             if await asyncio.to_thread(ledger.buried):
                 break
             await asyncio.sleep(0.1)
+        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as response:
+            metrics = await response.text()
+        assert 'weir_dead_letters_total{code="hostile",worker="copying"} 1.0' in metrics
+        assert f'weir_lag{{topic="{settings.prefix}documents",worker="copying"}}' in metrics
         assert crew.stop() == {0: 0}
     lines = [json.loads(line) for line in crew.log(0).read_text().splitlines()]
     (given_up,) = [line for line in lines if line["event"] == "giving a record up"]
     assert (given_up["process"], given_up["code"], given_up["level"]) == ("copying", "hostile", "error")
     assert given_up["topic"] == f"{settings.prefix}documents"
+    assert given_up["trace"] == f"{span.get_span_context().trace_id:032x}"
 
     wrong = Crew("tests.kit.copying", settings, tmp_path, {"WEIR_KAFKA_PARTITIONS": "none"})
     wrong.start(1)

@@ -24,7 +24,7 @@ class Crew:
     running: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def start(self, number: int) -> None:
-        child = environment(self.settings) | self.extra | {"WEIR_INSTANCE": str(number), "WEIR_METRICS_PORT": "0"}
+        child = environment(self.settings) | {"WEIR_INSTANCE": str(number), "WEIR_METRICS_PORT": "0"} | self.extra
         with self.log(number).open("ab") as log:
             self.running[number] = subprocess.Popen([sys.executable, "-m", self.module], env=child, stdout=log,
                                                     stderr=subprocess.STDOUT)

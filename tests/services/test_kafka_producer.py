@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -83,6 +85,23 @@ async def test_a_broker_that_is_away_makes_records_unavailable_in_time(tmp_path:
         sent = [producer.post("documents", "w/d", document("d")) for _ in range(3)]
         results = await asyncio.wait_for(asyncio.gather(*sent, return_exceptions=True), 20)
     assert all(isinstance(r, Unavailable) and r.retriable for r in results)
+
+
+async def test_the_twenty_line_example_publishes_a_document(producer: Producer, tmp_path: Path) -> None:
+    settings = producer.settings
+    (tmp_path / "herons.md").write_text("# Herons\n\nThey eat fish.\n")
+    script = Path(__file__).parents[2] / "examples" / "publish.py"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(script), str(tmp_path / "herons.md"), "birds", stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "WEIR_KAFKA": settings.kafka_address, "WEIR_PREFIX": settings.prefix})
+    said, _ = await process.communicate()
+    place = keys.partition("birds/herons.md", 12)
+    assert said.decode() == f"herons.md is version 0 in partition {place}\n"
+    (raw,) = await asyncio.to_thread(read_all, settings, f"{settings.prefix}documents")
+    assert (raw.key, raw.partition) == (b"birds/herons.md", place)
+    assert codec.decode(raw.value or b"") == DocumentPublished(
+        workspace="birds", document="herons.md", title="herons", content=b"# Herons\n\nThey eat fish.\n",
+        media_type="text/markdown")
 
 
 async def test_any_event_type_can_be_sent_and_read(producer: Producer) -> None:

@@ -44,6 +44,7 @@ class Batches:
         self._queued_bytes += _size(item)
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run())
+            self._task.add_done_callback(self._dispatcher.ended)
 
     def hurry(self) -> None:
         """Ends a wait between two tries: some of the items may have to be dropped."""

@@ -114,4 +114,4 @@ class Outages:
 
 
 def _dotted(extra: dict[str, Any]) -> Config:
-    return {name.replace("_", "."): value for name, value in extra.items()}
+    return {name if name.endswith("_cb") else name.replace("_", "."): value for name, value in extra.items()}

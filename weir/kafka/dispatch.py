@@ -35,15 +35,19 @@ DECODERS = 8
 
 
 class Dispatcher:
-    """Runs a handler over items; `left` is told of each that is finished with or whose partition has left."""
+    """Runs a handler over items; `left` is told of each that is finished with or whose partition has left.
+
+    `crashed` is told of an error after which records may hang.
+    """
 
     def __init__(self, name: str, handler: Handler, decoder: Decoder, graveyard: Graveyard,
-                 left: Callable[[Item], None]) -> None:
+                 left: Callable[[Item], None], crashed: Callable[[BaseException], None]) -> None:
         self.name = name
         self._handler = handler
         self._decoder = decoder
         self._graveyard = graveyard
         self._left = left
+        self._crashed = crashed
         self._lanes: dict[Lane, deque[Item]] = {}
         self._ready: deque[Item] = deque()
         self._active = 0
@@ -103,7 +107,15 @@ class Dispatcher:
                 self.drop(item)
                 continue
             self._active += 1
-            start(item, self._try(item))
+            task = asyncio.get_running_loop().create_task(self._try(item))
+            item.assignment.running.add(task)
+            task.add_done_callback(item.assignment.running.discard)
+            task.add_done_callback(self.ended)
+
+    def ended(self, task: asyncio.Task[None]) -> None:
+        """An error that no try has caught is one of this frame: the worker must not go on without the record."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._crashed(error)
 
     # -- one try --------------------------------------------------------------------------------------------------
 
@@ -186,7 +198,9 @@ class Dispatcher:
         item.failing_since = item.failing_since or now
         follows = verdict(error, item.tries, now - item.failing_since)
         where = {"worker": self.name, "topic": item.raw.topic, "partition": item.raw.partition,
-                 "offset": item.raw.offset, "code": follows.code}
+                 "offset": item.raw.offset, "code": follows.code, **(_ids(item.record) if item.record else {})}
+        if context := telemetry.extract(item.raw.headers):
+            where["trace"] = f"{context.trace_id:032x}"
         if isinstance(follows, GiveUp):
             log.error("giving a record up", reason=follows.reason,
                       exc_info=error if follows.code == "internal" else None, **where)
@@ -246,14 +260,6 @@ class Dispatcher:
         following = waiting.popleft()
         following.lane = lane
         self._ready.append(following)
-
-
-def start(item: Item, work: Any) -> asyncio.Task[None]:
-    """Runs work that belongs to an item; a hand-over of its partition waits for it or cancels it."""
-    task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
-    item.assignment.running.add(task)
-    task.add_done_callback(item.assignment.running.discard)
-    return task
 
 
 def _ids(record: Record) -> dict[str, str]:

@@ -76,6 +76,10 @@ class Follower:
     def stop(self) -> None:
         self._stop.set()
 
+    @property
+    def stopped(self) -> bool:
+        return self._stop.is_set()
+
     def run(self) -> None:
         """Reads until `stop`.
 

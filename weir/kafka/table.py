@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from weir import telemetry
@@ -64,22 +64,23 @@ class Table:
             raise
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
-        try:
-            self._follower.run()
-        except Exception as e:
-            loop.call_soon_threadsafe(partial(self._failed, e))
-
-    def _failed(self, error: Exception) -> None:
-        if self._started.done():
-            log.error("a table has stopped", topic=self.topic, reason=str(error))
-        else:
-            self._started.set_exception(error)
+        while not self._follower.stopped:
+            try:
+                self._follower.run()
+            except Exception as e:
+                if not self._started.done():
+                    loop.call_soon_threadsafe(self._started.set_exception, e)
+                    return
+                # The events are still there and may grow old: better than none while the topic is read anew.
+                log.error("reading a table anew", topic=self.topic, reason=str(e))
+                time.sleep(1.0)
 
     async def _apply(self) -> None:
         while True:
             raws = await self._steps.get()
             if raws is None:
-                self._started.set_result(None)
+                if not self._started.done():
+                    self._started.set_result(None)
                 continue
             for raw in raws:
                 try:

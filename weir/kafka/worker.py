@@ -17,6 +17,7 @@ from typing import Any
 
 from schemas import topics as table
 from weir import telemetry
+from weir.errors import Unavailable
 from weir.kafka.consumer import ConsumerThread
 from weir.kafka.dead_letters import Graveyard
 from weir.kafka.dispatch import Dispatcher
@@ -60,7 +61,7 @@ class Worker:
         self._on_assigned, self._on_revoked = on_assigned, on_revoked
         self._limits = (max_in_flight, max_in_flight_bytes)
         self._dispatcher = Dispatcher(name, handler, Decoder(settings, producer.blobs), Graveyard(producer, self.group),
-                                      self._left)
+                                      self._left, self.crashed)
         self._moved: set[Assignment] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._thread: ConsumerThread | None = None
@@ -98,9 +99,13 @@ class Worker:
     # -- called by the thread, on the loop ------------------------------------------------------------------------
 
     def feed(self, items: list[Item]) -> None:
-        for item in items:
-            item.assignment.offsets.read(item.offset)
-            self._dispatcher.enter(item)
+        try:
+            for item in items:
+                item.assignment.offsets.read(item.offset)
+                self._dispatcher.enter(item)
+        except ValueError as e:
+            # The partition went back: its log was cut off. A fresh worker starts from what was committed.
+            self.crashed(Unavailable(f"{items[0].assignment.partition}: {e}; restart the process"))
 
     async def assigned(self, partitions: list[Partition]) -> None:
         log.info("assigned", worker=self.name, partitions=_named(partitions))
