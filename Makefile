@@ -18,4 +18,4 @@ clean: stop  ## remove the data, the servers and the environment
 
 test:  ## all checks and tests, in a home and on ports of their own
 	@$(PYTHON) infra/local/bootstrap.py --dev
-	@PYTHON=.venv/bin/python sh infra/local/checks.sh
+	@sh infra/local/checks.sh

@@ -10,4 +10,4 @@ step() { printf '\n== %s\n' "$1"; shift; "$@"; }
 step "ruff" $bin/ruff check .
 step "mypy" $bin/mypy
 step "import contracts" $bin/lint-imports
-step "tests: no server, then the real servers, then kills" $bin/python -m pytest tests/unit tests/services tests/chaos
+step "tests: no server, then the real servers, then kills" $bin/python -m pytest --own-servers tests/unit tests/services tests/chaos

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -64,21 +65,19 @@ class Elasticsearch:
         self._installed()
 
     def _installed(self) -> Path:
-        key = artefacts.key(SOURCES, DESCRIPTOR)
+        key = artefacts.key(SOURCES, Path(__file__))
         return artefacts.built(self.place.servers_dir, "elasticsearch", key, self._build)
 
     def _build(self, folder: Path) -> None:
-        """Lays out `lib/` (the class path), `launcher/` (classes) and `modules/` (network and analysis)."""
-        lib, launcher, modules = folder / "lib", folder / "launcher", folder / "modules"
+        """Lays out `lib/` (the class path, our launcher in it) and `modules/` (network and analysis)."""
+        lib, modules = folder / "lib", folder / "modules"
         artefacts.maven_jars(self.place.servers_dir, SOURCES / "pom.xml", lib, self.place.java_home)
 
         analysis = modules / "weir-analysis"
         analysis.mkdir(parents=True)
-        self._compile(SOURCES / "launcher", launcher, lib)
-        self._compile(SOURCES / "plugin", folder / "plugin", lib)
-        with zipfile.ZipFile(analysis / "weir-analysis.jar", "w") as jar:
-            for file in sorted((folder / "plugin").rglob("*.class")):
-                jar.write(file, file.relative_to(folder / "plugin").as_posix())
+        launcher = self._compile(SOURCES / "launcher", folder / "weir-launcher.jar", lib)
+        self._compile(SOURCES / "plugin", analysis / "weir-analysis.jar", lib)
+        launcher.rename(lib / launcher.name)
         (analysis / "plugin-descriptor.properties").write_text(DESCRIPTOR.format(version=VERSION))
 
         network = modules / NETWORK_MODULE
@@ -95,11 +94,16 @@ class Elasticsearch:
         for jar_file in [own, *lib.glob("netty-*.jar")]:
             shutil.move(jar_file, network / jar_file.name)
 
-    def _compile(self, sources: Path, into: Path, lib: Path) -> None:
+    def _compile(self, sources: Path, jar: Path, lib: Path) -> Path:
         javac = str(self.place.java_home / "bin" / "javac")
         files = [str(p) for p in sorted(sources.glob("*.java"))]
-        argv = [javac, "-nowarn", "--release", "21", "-cp", f"{lib}/*", "-d", str(into), *files]
-        artefacts.call(argv, f"compiling {sources.name}")
+        with tempfile.TemporaryDirectory() as classes:
+            argv = [javac, "-nowarn", "--release", "21", "-cp", f"{lib}/*", "-d", classes, *files]
+            artefacts.call(argv, f"compiling {sources.name}")
+            with zipfile.ZipFile(jar, "w") as out:
+                for file in sorted(Path(classes).rglob("*.class")):
+                    out.write(file, file.relative_to(classes).as_posix())
+        return jar
 
     def prepare(self) -> None:
         for folder in (self._data, self._config / "tmp", self._config / "config"):
@@ -130,7 +134,7 @@ class Elasticsearch:
             "-Dlog4j2.disable.jmx=true",
             "-Dlog4j2.formatMsgNoLookups=true",
         ]
-        class_path = f"{installed / 'launcher'}:{installed / 'lib'}/*"
+        class_path = f"{installed / 'lib'}/*"
         main = ["weir.launcher.LocalNode", str(installed), str(self._config / "config")]
         return Launch([self.place.java, *flags, "-cp", class_path, *main], cwd=self._config)
 
