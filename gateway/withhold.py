@@ -49,13 +49,15 @@ def readable(person: Person, view: DocumentView | None) -> bool:
 
 
 def withhold(turn: Turn, numbers: set[int]) -> Turn:
-    """The turn without the sources `numbers` and without the stretches of the answer that rest on them.
+    """The turn without the sources `numbers` and without the lines of the answer that rest on them.
 
-    A withheld source keeps its number and nothing else; the other citations move with the text.
+    Whole lines, since what stands before a quote names its document. A withheld source keeps its number and nothing
+    else; the other citations move with the text.
     """
     if not numbers:
         return turn
-    cuts = _merged(sorted((c.start, c.end) for c in turn.citations if c.source in numbers and c.start < c.end))
+    cuts = _merged(sorted(_line(turn.text, c.start, c.end) for c in turn.citations
+                          if c.source in numbers and c.start < c.end))
     text, at = [], 0
     for start, end in cuts:
         text += [turn.text[at:start], MARK]
@@ -73,6 +75,12 @@ def withhold(turn: Turn, numbers: set[int]) -> Turn:
 def _emptied(source: Source) -> Source:
     return Source(number=source.number, chunk="", document="", version=source.version, title="", heading_path=[],
                   text="", section=0, start=0, end=0, score=0.0)
+
+
+def _line(text: str, start: int, end: int) -> tuple[int, int]:
+    """The stretch, widened to the beginning and the end of its lines."""
+    after = text.find("\n", end)
+    return text.rfind("\n", 0, start) + 1, len(text) if after < 0 else after
 
 
 def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:

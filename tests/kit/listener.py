@@ -11,8 +11,10 @@ from typing import Any
 
 import aiohttp
 
-PATIENCE = 180.0
+PATIENCE = 300.0
 """Seconds in which an answer must end, whatever is killed meanwhile."""
+RETRIES = 900.0
+"""Seconds in which one of the answers to a question that is asked again must be a good one."""
 PAUSE = 0.2
 QUIET = 0.3
 """Seconds in which nothing may follow an answer's end."""
@@ -95,7 +97,7 @@ class Listener:
     async def answered(self, question: str, **body: Any) -> tuple[Heard, list[dict[str, Any]]]:
         """Asks again as long as the answer says that asking again may help; the errors on the way."""
         errors: list[dict[str, Any]] = []
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(RETRIES):
             while True:
                 heard = await self.ask(question, **body)
                 assert heard.end is not None

@@ -116,13 +116,13 @@ def turn(text: str, citations: list[Citation], sources: int) -> Turn:
                            text=f"secret {n}", section=0, start=0, end=8, score=1) for n in range(1, sources + 1)])
 
 
-def test_a_withheld_source_takes_its_sentences_with_it() -> None:
-    whole = turn("Open. Secret! Open again.", [
+def test_a_withheld_source_takes_its_lines_with_it() -> None:
+    whole = turn("Open.\nAs “T2” has it: Secret!\nOpen again.", [
         Citation(source=1, start=0, end=5, quote_start=0, quote_end=1),
-        Citation(source=2, start=6, end=13, quote_start=0, quote_end=1),
-        Citation(source=1, start=14, end=25, quote_start=0, quote_end=1)], 2)
+        Citation(source=2, start=22, end=29, quote_start=0, quote_end=1),
+        Citation(source=1, start=30, end=41, quote_start=0, quote_end=1)], 2)
     left = withhold(whole, {2})
-    assert left.text == f"Open. {MARK} Open again."
+    assert left.text == f"Open.\n{MARK}\nOpen again."
     assert [left.text[c.start:c.end] for c in left.citations] == ["Open.", "Open again."]
     assert (left.sources[1].number, left.sources[1].document, left.sources[1].text, left.sources[1].title) == (
         2, "", "", "")
@@ -134,13 +134,19 @@ def test_a_withheld_source_takes_its_sentences_with_it() -> None:
 @given(st.text("ab ", max_size=40), st.lists(st.tuples(st.integers(1, 3), st.integers(0, 40), st.integers(0, 40)),
                                              max_size=6), st.sets(st.integers(1, 3)))
 def test_nothing_of_a_withheld_stretch_is_left(text: str, spans: list[tuple[int, int, int]], gone: set[int]) -> None:
-    text = "".join(chr(0x4E00 + i) for i in range(len(text)))  # each character once, so that any leak shows
+    # Each character once, so that any leak shows; blanks end lines.
+    text = "".join("\n" if c == " " else chr(0x4E00 + i) for i, c in enumerate(text))
     citations = [Citation(source=n, start=min(a, b, len(text)), end=min(max(a, b), len(text)), quote_start=0,
                           quote_end=0) for n, a, b in spans]
     before = turn(text, citations, 3)
     after = withhold(before, gone)
-    hidden = {i for c in citations if c.source in gone for i in range(c.start, c.end)}
-    assert {c for c in after.text if ord(c) >= 0x4E00} == {c for i, c in enumerate(text) if i not in hidden}
+    hidden = set()
+    for c in citations:
+        if c.source in gone and c.start < c.end:
+            line = text.rfind("\n", 0, c.start) + 1
+            hidden |= set(range(line, c.end + len(text[c.end:].partition("\n")[0])))
+    assert {c for c in after.text if ord(c) >= 0x4E00} == {
+        c for i, c in enumerate(text) if i not in hidden and c != "\n"}
     kept = [c for c in citations if c.source not in gone and not hidden & set(range(c.start, c.end))]
     assert [x for c in after.citations if (x := after.text[c.start:c.end])] == [
         x for c in kept if (x := text[c.start:c.end])]
