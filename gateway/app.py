@@ -27,6 +27,7 @@ from gateway.asking import Asking
 from gateway.catch_up import CatchUp
 from gateway.http import SERVICES, Services, error_response
 from gateway.limits import Limits
+from gateway.metrics import REFUSED
 from gateway.open_answers import OpenAnswers
 from gateway.origins import Origins
 from gateway.withhold import SourceAccess
@@ -134,6 +135,7 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         except WeirError as e:
             if e.status >= 500:
                 log.warning("refused", path=request.path, code=e.code, reason=e.message)
+            REFUSED.labels(e.code).inc()
             response = error_response(e)
         except web.HTTPException as e:
             response = error_response(_as_ours(request, e))

@@ -11,8 +11,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
+import time
 from dataclasses import dataclass, field
 
+from gateway.metrics import ASKED
 from gateway.open_answers import Follower, OpenAnswer, OpenAnswers, Send
 from gateway.requests import AskBody, filters_of
 from gateway.wire import Cursor, error_message, turn_messages
@@ -86,6 +88,7 @@ class Asking:
                 answer=answer, conversation=conversation, workspace=body.workspace, question=body.question,
                 person=person, asked_at=self._clock(), follows=body.follows, search_only=body.search_only,
                 limit=body.limit, explain=body.explain, filters=filters)
+            opened.asked = time.monotonic()
             try:
                 posted = self._producer.post(self._topic, conversation, question)
             except WeirError:
@@ -93,6 +96,7 @@ class Asking:
                 raise
             posted.add_done_callback(lambda done: self._posted(opened, done))
             self._open.watch(opened, lambda o: self._look_for(person, o))
+            ASKED.inc()
             log.info("asked", workspace=body.workspace, search_only=body.search_only)
         return following
 

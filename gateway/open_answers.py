@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from gateway.catch_up import CatchUp, MovedOn
 from gateway.frames import Frames
 from gateway.limits import Limits
+from gateway.metrics import FIRST_TEXT, OPEN_ANSWERS
 from gateway.wire import Cursor, Message, Received, View, error_message
-from schemas.events import Accepted
+from schemas.events import Accepted, Delta
 from weir import telemetry
 from weir.answers.attempts import Answer
 from weir.errors import Unavailable, WeirError
@@ -63,6 +64,8 @@ class OpenAnswer:
     waiting: list[Received] | None = None
     """Records that came while the log is read back."""
     listening: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: float | None = None
+    """When it was asked here, in monotonic seconds, until its first text has come."""
     counted: bool = False
     """Whether it counts against the person's limit."""
     finished: bool = False
@@ -75,6 +78,9 @@ class OpenAnswer:
         if self.records and received.offset <= self.records[-1].offset:
             return
         self.records.append(received)
+        if self.asked is not None and isinstance(received.frame.body, Delta):
+            FIRST_TEXT.observe(time.monotonic() - self.asked)
+            self.asked = None
         if len(self.records) > KEEP_RECORDS:
             del self.records[:KEEP_RECORDS // 2]
         self.state.apply(received.frame)
@@ -143,11 +149,13 @@ class OpenAnswers:
             self._limits.open(subject)
         opened = OpenAnswer(answer, conversation, subject, self.frames.partition(conversation), time.monotonic(),
                             counted=counted)
+        OPEN_ANSWERS.inc()
         self._answers[answer] = opened  # before anything is awaited: a second ask in this moment must find it
         try:
             await self.frames.listen(conversation)
         except BaseException:
             del self._answers[answer]
+            OPEN_ANSWERS.dec()
             if counted:
                 self._limits.close(subject)
             raise
@@ -285,6 +293,7 @@ class OpenAnswers:
 
     def _forget(self, opened: OpenAnswer) -> None:
         if self._answers.pop(opened.answer, None) is not None:
+            OPEN_ANSWERS.dec()
             self.frames.leave(opened.conversation)
 
     async def _sweep(self) -> None:

@@ -22,6 +22,7 @@ from aiohttp import web
 from gateway.asking import Asking, Following
 from gateway.auth import COOKIE
 from gateway.http import SERVICES, Services
+from gateway.metrics import REFUSED, SESSIONS, SLOW_CLIENTS
 from gateway.outbox import Outbox, SlowClient
 from gateway.requests import MESSAGES, Ask, Body, Cancel, Hello, Resume, Token, parse
 from gateway.wire import SUBPROTOCOL, Cursor, dumps, error_message
@@ -79,6 +80,7 @@ class Session:
             request_id = plain.get("request_id") if isinstance(plain.get("request_id"), str) else None
             await self._take(_message(plain), request_id)
         except WeirError as e:
+            REFUSED.labels(e.code).inc()
             self._outbox.put(error_message(e, request_id=request_id))
             if self.state is State.NEW:
                 self._end(Close.NOT_SIGNED_IN)
@@ -200,11 +202,13 @@ class Sessions:
         cookie = request.cookies.get(COOKIE, "") if request.headers.get("Origin") else ""
         session = Session(services.verifier, services.asking, outbox, lambda: services.clock() / 1000, cookie)
         self._sockets.add(socket)
+        SESSIONS.inc()
         writer = asyncio.create_task(_write(socket, outbox))
         try:
             await self._run(socket, session, writer, outbox)
         finally:
             self._sockets.discard(socket)
+            SESSIONS.dec()
             writer.cancel()
             await asyncio.gather(writer, return_exceptions=True)
             await session.closed()
@@ -218,6 +222,7 @@ class Sessions:
             await asyncio.wait([reader, writer, overflow], return_when=asyncio.FIRST_COMPLETED)
             if outbox.overflown:
                 writer.cancel()
+                SLOW_CLIENTS.inc()
                 await _close(socket, Close.SLOW_CLIENT, b"too slow: resume with your last cursor")
             elif session.close is not None:
                 await outbox.emptied()

@@ -42,7 +42,9 @@ export class Connection {
 
   cancel(requestId) {
     const entry = this.open.get(requestId);
-    if (entry?.answer) this.#send({ type: "cancel", answer: entry.answer, conversation: entry.conversation });
+    if (!entry) return;
+    entry.unwanted = true; // told as soon as the answer has a name
+    if (entry.answer) this.#send({ type: "cancel", answer: entry.answer, conversation: entry.conversation });
   }
 
   #send(message) {
@@ -63,7 +65,9 @@ export class Connection {
     }
     const entry = this.#entry(message);
     if (!entry) return;
+    const named = !entry.answer && message.answer;
     if (message.answer) Object.assign(entry, { answer: message.answer, conversation: message.conversation });
+    if (named && entry.unwanted) this.cancel(entry.ask.request_id);
     if (message.cursor) entry.cursor = message.cursor;
     if (message.type === "done" || message.type === "error") this.open.delete(entry.ask.request_id);
     entry.onMessage(message);

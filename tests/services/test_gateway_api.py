@@ -9,14 +9,17 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import openai
 import pytest
 import pytest_asyncio
 
 from streams import answers, turns
 from tests.kit.gateway import Gateway, gateway, gateway_settings
+from tests.kit.oidc import ALGORITHM, Identities
 from tests.kit.pipeline import MAINS, Pipeline, pipeline
 from weir import identity
+from weir.clock import system_clock
 
 pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="module")]
 MAINS.setdefault(turns.NAME, turns.main)
@@ -56,7 +59,7 @@ async def here(weir: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Asyn
 
 
 async def searchable(here: Gateway, document: str, version: int) -> dict[str, Any]:
-    for _ in range(600):
+    for _ in range(1200):
         status, body = await here.call("GET", f"{DOCS}/{document}", **ADMIN)
         if status == 200 and body["version"] >= version and body["searchable"]:
             return dict(body)
@@ -224,6 +227,29 @@ async def test_the_page_s_cookie_works_on_its_own_page_only(here: Gateway) -> No
         assert r.status == 200
     async with here.client.delete(here.url + "/v1/session", headers={**headers, "Origin": origin}) as r:
         assert r.status == 204 and r.cookies["weir_session"].value == ""
+
+
+async def test_people_of_a_provider_sign_in_by_code(here: Gateway) -> None:
+    provider = Identities(system_clock())
+    async with provider.server:
+        settings = gateway_settings(here.settings, here.settings.home, issuer=provider.issuer,
+                                    token_algorithm=ALGORITHM, oidc_client_id="page", groups_claim="roles")
+        async with gateway(settings) as there, aiohttp.ClientSession(
+                cookie_jar=aiohttp.CookieJar(unsafe=True)) as visitor:
+            async with visitor.get(there.url + "/v1/session") as r:
+                assert (await r.json())["mode"] == "oidc"
+            async with visitor.get(there.url + "/v1/sign-in", allow_redirects=False) as r:
+                leave = r.headers["Location"]
+            async with visitor.get(leave, allow_redirects=False) as r:
+                back = r.headers["Location"]
+            async with visitor.get(back.replace("state=", "state=x"), allow_redirects=False) as r:
+                assert r.status == 403, "a sign-in that somebody else began"
+            async with visitor.get(back, allow_redirects=False) as r:
+                assert (r.status, r.headers["Location"]) == (302, "/")
+            async with visitor.get(there.url + "/v1/me") as r:
+                assert (await r.json())["groups"] == ["legal"]
+            async with visitor.get(back, allow_redirects=False) as r:
+                assert r.status == 401, "a code is used once"
 
 
 async def test_every_answer_carries_the_headers_that_bind_a_browser(here: Gateway) -> None:

@@ -4,72 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import jwt
 import pytest
 import pytest_asyncio
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from tests.kit.oidc import ALGORITHM, Identities
 from weir.errors import NotSignedIn, Unavailable
 from weir.identity import Verifier
 from weir.oidc import Provider, challenge
 from weir.settings import Settings
-
-ALGORITHM = "RS256"
-
-
-class Identities:
-    """A provider that speaks discovery, JWKS and the token endpoint."""
-
-    def __init__(self) -> None:
-        self.now = 1_800_000_000_000
-        self.keys: dict[str, Any] = {"one": rsa.generate_private_key(65537, 2048)}
-        self.fetches = 0
-        self.up = True
-        self.codes: dict[str, str] = {}
-        """Challenge by code."""
-        app = web.Application()
-        app.add_routes([web.get("/.well-known/openid-configuration", self._discovery), web.get("/keys", self._jwks),
-                        web.post("/token", self._token)])
-        self.server = TestServer(app)
-
-    @property
-    def issuer(self) -> str:
-        return str(self.server.make_url("/")).rstrip("/")
-
-    def clock(self) -> int:
-        return self.now
-
-    def token(self, kid: str = "one", **changes: Any) -> str:
-        claims = {"iss": self.issuer, "aud": "weir", "sub": "ann", "exp": self.now / 1000 + 60, "roles": ["legal"],
-                  **changes}
-        return jwt.encode(claims, self.keys[kid], algorithm=ALGORITHM, headers={"kid": kid})
-
-    async def _discovery(self, _: web.Request) -> web.Response:
-        if not self.up:
-            raise web.HTTPServiceUnavailable
-        return web.json_response({"issuer": self.issuer, "authorization_endpoint": f"{self.issuer}/authorize",
-                                  "token_endpoint": f"{self.issuer}/token", "jwks_uri": f"{self.issuer}/keys"})
-
-    async def _jwks(self, _: web.Request) -> web.Response:
-        self.fetches += 1
-        if not self.up:
-            raise web.HTTPServiceUnavailable
-        entries = [{**jwt.algorithms.RSAAlgorithm.to_jwk(k.public_key(), as_dict=True), "kid": kid, "use": "sig",
-                    "alg": ALGORITHM} for kid, k in self.keys.items()]
-        odd = {**jwt.algorithms.ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()).public_key(),
-                                                   as_dict=True), "kid": "odd"}
-        return web.json_response({"keys": [*entries, odd]})
-
-    async def _token(self, request: web.Request) -> web.Response:
-        form = await request.post()
-        if self.codes.pop(str(form["code"]), None) != challenge(str(form["code_verifier"])):
-            return web.json_response({"error": "invalid_grant", "error_description": "the code is not yours"},
-                                     status=400)
-        return web.json_response({"id_token": self.token(aud=str(form["client_id"]))})
 
 
 @pytest_asyncio.fixture
