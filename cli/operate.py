@@ -48,7 +48,7 @@ def up(
 ) -> None:
     """Start the servers and Weir, and publish the sample library. Running it twice is harmless."""
     settings = absolute(settings_module.load())
-    out = Console(highlight=False)
+    out = Console(highlight=False, soft_wrap=True)
     if state.running(settings.home) is None:
         place = Place(settings, check(settings))
         install(servers(place), out)
@@ -63,7 +63,7 @@ def up(
 def down() -> None:
     """Stop Weir and its servers. What they hold stays in the home and is there at the next start."""
     settings = absolute(settings_module.load())
-    out = Console(highlight=False)
+    out = Console(highlight=False, soft_wrap=True)
     with out.status("stopping Weir's processes, then the servers"):
         stopped = stop(settings, out.print)
     out.print("Weir is stopped." if stopped else "Weir is not running.")
@@ -238,8 +238,8 @@ def tell(settings: Settings, out: Console) -> None:
     out.print(
         f"\nWeir is at [bold]{settings.gateway_url}[/bold]; sign in as [bold]{code}[/bold].\n\n"
         "Three things to try:\n"
-        '  .venv/bin/weir ask "What is the notice period of the contract with Halden?"\n'
-        '  .venv/bin/weir search "rate limit" --explain\n'
+        '  .venv/bin/weir ask "What is the notice period of the agreement with Thornlea Enclosures?"\n'
+        '  .venv/bin/weir search "CLOCK_SKEW" --explain\n'
         "  .venv/bin/weir ingest README.md\n\n"
         "`.venv/bin/weir status` shows what runs, `make stop` ends it."
     )
