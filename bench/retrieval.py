@@ -70,7 +70,7 @@ async def ask(collection: Collection, questions: Sequence[tuple[str, str]], work
     for n, (question, text) in enumerate(track(questions, f"{collection.name}: asking", console=None, transient=True,
                                                disable=not sys.stderr.isatty())):
         reply, millis = await people.search(n, {"workspace": workspace, "question": text, "limit": 100})
-        if reply["notices"]:
+        if any(notice.startswith("Found by") for notice in reply["notices"]):
             raise WeirError(f"the product answers, but says: {' '.join(reply['notices'])} See `weir status`.")
         found.append(scores([source["passage"] for source in reply["sources"]], collection.relevant[question]))
         seen.append(millis)

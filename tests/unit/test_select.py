@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.events import Source
-from weir.retrieval.select import PARENT_CHARS, SectionKey, one_version_each, section_of, select
+from weir.retrieval.select import PARENT_CHARS, SectionKey, one_version_each, section_of, select, shortened
 
 SECTION = "First sentence of it. Second sentence of it. Third sentence of it. Fourth sentence."
 
@@ -72,3 +72,16 @@ def test_every_passage_is_a_stretch_of_its_section_within_the_budget(
 
 def test_of_two_versions_the_one_with_the_better_passage_is_kept() -> None:
     assert one_version_each([("a", 1), ("b", 7), ("a", 2), ("b", 6)]) == {"a": 1, "b": 7}
+
+
+@given(st.lists(st.text(min_size=1, max_size=40), min_size=1, max_size=10), st.integers(0, 300))
+def test_long_passages_end_early_and_all_fit(texts: list[str], most: int) -> None:
+    sources = [source(n, str(n), 0, 0, len(text), text) for n, text in enumerate(texts, 1)]
+    found = shortened(sources, most)
+    total = sum(len(text.encode()) for text in texts)
+    assert sum(len(f.text.encode()) for f in found) <= max(most, 0)
+    assert all(text.startswith(f.text) and f.end == len(f.text) for f, text in zip(found, texts, strict=True))
+    if total <= most:
+        assert found == sources
+    else:  # no room is given away: a passage that ends early is among the longest, and little is left over
+        assert most - sum(len(f.text.encode()) for f in found) < 5 * len(texts)

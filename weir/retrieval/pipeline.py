@@ -29,12 +29,14 @@ from weir.retrieval.fuse import Fused, fuse
 from weir.retrieval.guard import Guard, Stopwatch, Timer
 from weir.retrieval.keyword import KeywordIndex, StoredChunk
 from weir.retrieval.recipe import Recipe
-from weir.retrieval.select import PARENT_CHARS, SectionKey, one_version_each, section_of, select
+from weir.retrieval.select import PARENT_CHARS, SectionKey, one_version_each, section_of, select, shortened
 from weir.settings import Settings
 from weir.stores import Milvus
 
 LONGEST_SECTION = 64_000
 """Sections longer than this are not read to put passages together, in characters."""
+TEXT_SHARE = 3
+"""The passages' text may fill one part in so many of the largest record, since their names and the answer need room."""
 EXPLAINED = 50
 """Candidates that an explanation shows."""
 
@@ -95,6 +97,8 @@ class Retriever:
     ) -> Retrieved:
         """The best passages that the person may read now.
 
+        Very long passages end early, with a notice, so that the frame that carries them stays a normal record.
+
         Args:
             limit: how many chunks.
             context_chars: None for the chunks as they are; for an answer, how many characters they may have together
@@ -119,8 +123,9 @@ class Retriever:
         if context_chars is not None:
             with watch.stage("select"):
                 sources = select(sources, await _sections(stores.keyword, sources, chunks), context_chars)
+        whole, sources = sources, shortened(sources, self._settings.max_record_bytes // TEXT_SHARE)
         told = _explained(query, stores.recipe, searched, fused, sources) if explain else None
-        return Retrieved(sources, _notices(searched, sources), watch.stop(), told, index, version.name, searched.vector)
+        return Retrieved(sources, _notices(searched, sources, sources != whole), watch.stop(), told, index, version.name, searched.vector)
 
     def stores(self, version: IndexVersion) -> Stores:
         """What that index version is asked with."""
@@ -200,8 +205,8 @@ async def _sections(keyword: KeywordIndex, sources: Sequence[Source], chunks: Ma
     return {wanted[i]: section.text for i, section in found.items()}
 
 
-def _notices(searched: Searched, sources: Sequence[Source]) -> list[str]:
-    notices = []
+def _notices(searched: Searched, sources: Sequence[Source], cut: bool) -> list[str]:
+    notices = ["Long passages end early: ask for fewer to see more of each."] if cut else []
     if searched.dense_error is not None:
         notices.append(f"Found by keywords alone: {searched.dense_error.message}")
     if searched.keyword_error is not None:

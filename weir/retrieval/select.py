@@ -47,6 +47,20 @@ def select(ranked: Sequence[Source], sections: Mapping[SectionKey, str], budget:
     return [replace(source, number=n) for n, source in enumerate(chosen, 1)]
 
 
+def shortened(sources: Sequence[Source], most: int) -> list[Source]:
+    """The same passages with at most `most` bytes of UTF-8 text together: the longest end early, all at one length."""
+    lengths = sorted(len(source.text.encode()) for source in sources)
+    if sum(lengths) <= most:
+        return list(sources)
+    longest, left = 0, most
+    for n, length in enumerate(lengths):
+        longest = left // (len(lengths) - n)
+        if length > longest:
+            break
+        left -= length
+    return [_cut(source, longest) for source in sources]
+
+
 def one_version_each(ranked: Sequence[tuple[str, int]]) -> dict[str, int]:
     """Document to the version that its best passage has: in the moment between two versions both can be found.
 
@@ -57,6 +71,11 @@ def one_version_each(ranked: Sequence[tuple[str, int]]) -> dict[str, int]:
     for document, version in ranked:
         chosen.setdefault(document, version)
     return chosen
+
+
+def _cut(source: Source, most: int) -> Source:
+    text = source.text.encode()[:most].decode(errors="ignore")
+    return replace(source, text=text, end=source.start + len(text))
 
 
 def _unrepeated(ranked: Sequence[Source]) -> list[Source]:
