@@ -125,7 +125,8 @@ class Retriever:
                 sources = select(sources, await _sections(stores.keyword, sources, chunks), context_chars)
         whole, sources = sources, shortened(sources, self._settings.max_record_bytes // TEXT_SHARE)
         told = _explained(query, stores.recipe, searched, fused, sources) if explain else None
-        return Retrieved(sources, _notices(searched, sources, sources != whole), watch.stop(), told, index, version.name, searched.vector)
+        notices = _notices(searched, sources, sources != whole)
+        return Retrieved(sources, notices, watch.stop(), told, index, version.name, searched.vector)
 
     def stores(self, version: IndexVersion) -> Stores:
         """What that index version is asked with."""
