@@ -156,6 +156,8 @@ def start(settings: Settings, *, servers_only: bool = False) -> None:
 
     if not until(told, 30.0) or daemon.poll() is not None:
         raise Unavailable("the supervisor did not start:\n" + "\n".join(logs.tail(folder / "supervisor.log", 10)))
+    # It outlives whoever started it; Popen would warn that nobody waited for it.
+    daemon.returncode = 0
 
 
 def wait(settings: Settings, out: Console) -> None:
