@@ -1,13 +1,17 @@
 #!/bin/sh
-# Every check and every test, one after the other; the first that fails ends it. The last line is pytest's.
-set -eu
-cd "$(dirname "$0")/../.."
+# Every check and every test. A check that fails fails the whole, but the others run all the same; the last line is pytest's.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
 bin=.venv/bin
 export PYTHONDONTWRITEBYTECODE=1
+failed=0
 
-step() { printf '\n== %s\n' "$1"; shift; "$@"; }
+step() { printf '\n== %s\n' "$1"; shift; "$@" || failed=1; }
 
 step "ruff" $bin/ruff check .
 step "mypy" $bin/mypy
 step "import contracts" $bin/lint-imports
-step "tests: no server, then the real servers, then kills" $bin/python -m pytest --own-servers tests/unit tests/services tests/chaos
+[ $failed = 0 ] || printf '\nA check above failed; the tests follow.\n'
+step "tests: no server, then the real servers, then kills" \
+    $bin/python -m pytest --own-servers tests/unit tests/services tests/chaos
+exit $failed

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import psutil
-from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from infra.local import state
 from infra.local.server import listens
@@ -19,7 +18,7 @@ from weir import stores
 from weir.errors import Unavailable, WeirError
 from weir.index import names
 from weir.kafka import admin
-from weir.kafka.config import client_config
+from weir.kafka.dead_letters import letters
 from weir.settings import Port, Settings
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ async def report(settings: Settings) -> Report:
         "lag": _lag(settings),
         "keyword_indexes": _keyword_indexes(settings),
         "collections": _collections(settings),
-        "dead_letters": asyncio.to_thread(_dead_letters, settings),
+        "dead_letters": _dead_letters(settings),
     }
     answers = await asyncio.gather(*asked.values(), return_exceptions=True)
     known, unknown = {}, {}
@@ -162,20 +161,8 @@ def _rows(client: MilvusClient, collection: str) -> int:
     return int(row["count(*)"])
 
 
-def _dead_letters(settings: Settings) -> int:
-    """Records in the topic: only retention removes them."""
-    topic = topics.DEAD_LETTERS.named(settings.prefix)
+async def _dead_letters(settings: Settings) -> int:
+    """Those that wait: a letter whose replay went well is settled."""
     if not settings.kafka and not listens(settings.host, settings.port(Port.KAFKA)):
         raise Unavailable(f"Kafka does not listen on {settings.kafka_address}")
-    consumer = Consumer({**client_config(settings), "group.id": f"{settings.prefix}status"})
-    try:
-        described = consumer.list_topics(topic, timeout=5.0).topics[topic]
-        ends = [
-            consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=5.0)
-            for partition in described.partitions
-        ]
-        return sum(high - low for low, high in ends)
-    except KafkaException as error:
-        raise Unavailable(f"Kafka does not tell the dead letters: {error}") from error
-    finally:
-        consumer.close()
+    return len(await letters(settings))
