@@ -12,7 +12,7 @@ from weir.errors import SettingsError
 class Recipe:
     depth: int = 200
     """Chunks taken from each store, and scores that the mean and deviation of a store's list are taken over."""
-    rows: int = 400
+    rows: int = 600
     """Vectors taken from Milvus to find those chunks: a chunk has one of its own and one a window."""
     window_weight: float = 0.5
     """Share of the best window in a chunk's dense score; the rest is the chunk's own vector."""
