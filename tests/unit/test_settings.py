@@ -12,7 +12,7 @@ def test_the_page_of_settings_is_current() -> None:
 
 def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEIR_PORT_BASE", "eighty")
-    with pytest.raises(SettingsError, match="WEIR_PORT_BASE.*'eighty'"):
+    with pytest.raises(SettingsError, match=r"WEIR_PORT_BASE.*'eighty'"):
         settings.load()
 
 
