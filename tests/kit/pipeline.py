@@ -17,6 +17,7 @@ from schemas.events import DocumentPublished
 from streams import documents, embeddings
 from weir.clock import system_clock
 from weir.errors import NotFound, Unavailable
+from weir.index import names
 from weir.index.indexes import Indexes, declare_initial
 from weir.kafka.admin import ensure_topics
 from weir.kafka.config import client_config
@@ -57,15 +58,15 @@ class Pipeline:
 
     # -- processes ------------------------------------------------------------------------------------------------
 
-    def start(self, *names: str) -> None:
+    def start(self, *processes: str) -> None:
         """Starts processes as tasks; all of them where none is named."""
-        for name in names or tuple(MAINS):
+        for name in processes or tuple(MAINS):
             stop = asyncio.Event()
             context = Context(self.settings, self.producer, stop, system_clock)
             self._running[name] = stop, asyncio.create_task(MAINS[name](context), name=name)
 
-    async def stop(self, *names: str) -> None:
-        for name in names or tuple(self._running):
+    async def stop(self, *processes: str) -> None:
+        for name in processes or tuple(self._running):
             stop, task = self._running.pop(name)
             stop.set()
             await task
@@ -113,9 +114,11 @@ class Pipeline:
 
     async def manifests(self, document: str) -> tuple[Manifest, Manifest]:
         """Of the vector store and the keyword store."""
-        label = self.indexes.live().name
+        live = self.indexes.live()
+        stores = (vectors_store(names.collection_label(self.settings, live.collection)),
+                  keywords_store(names.keyword_label(self.settings, live.keyword_index)))
         found = [(await Manifests(self.es, self.settings, store).get([(WORKSPACE, document)]))[WORKSPACE, document]
-                 for store in (vectors_store(label), keywords_store(label))]
+                 for store in stores]
         return found[0], found[1]
 
     async def dead_letters(self, count: int) -> list[Letter]:
