@@ -13,7 +13,6 @@ import psutil
 from infra.local import state
 from infra.local.server import listens
 from infra.local.state import Kind, Phase, UnitState
-from schemas import topics
 from weir import stores
 from weir.errors import Unavailable, WeirError
 from weir.index import names

@@ -10,6 +10,7 @@ import shutil
 import sys
 import sysconfig
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 from infra.local import artefacts
@@ -103,7 +104,8 @@ class Triton:
         repository.lay_out(self._config / "models", self.weights(), threads=threads)
         # A server that was killed leaves its shared memory behind; the name carries our port, so it is nobody else's.
         for left in Path("/dev/shm").glob(f"{self._shared_memory}*"):
-            left.unlink(missing_ok=True)
+            with suppress(OSError):
+                left.unlink()
 
     def launch(self) -> Launch:
         server, host = self._server(), self.place.settings.host

@@ -98,7 +98,7 @@ class Supervised:
             began = time.monotonic()
             try:
                 child = self._spawn()
-            except (WeirError, OSError) as error:
+            except Exception as error:  # whatever it is, the next try may go better
                 self.state.last_exit = f"could not start: {error}"
             else:
                 self._watch(child)
@@ -138,23 +138,31 @@ class Supervised:
         """Keeps the phase true until the child ends or is to be stopped."""
         settled = False
         while not self._stopping.is_set():
-            if self.unit.ready():
-                if not settled:
-                    try:
-                        self.unit.settle()
-                    except WeirError as error:
-                        self._say(f"{self.unit.name}: {error}")
-                    else:
-                        settled = True
-                        took = time.time() - (self.state.started or 0.0)
-                        self._say(f"{self.unit.name} is ready after {took:.1f} s")
-                if settled:
-                    self.state.phase = Phase.READY
-            elif settled:
-                self.state.phase = Phase.SILENT
+            answers = self._answers()
+            if answers and not settled:
+                settled = self._settle()
+            if settled:
+                self.state.phase = Phase.READY if answers else Phase.SILENT
             ended, _, _ = select.select([child.handle, self._wake], [], [], 5.0 if settled else 0.2)
             if child.handle in ended:
                 return
+
+    def _answers(self) -> bool:
+        try:
+            return self.unit.ready()
+        except Exception as error:  # a question that breaks is no answer, and must not end the watch
+            self._say(f"{self.unit.name}: {type(error).__name__}: {error}")
+            return False
+
+    def _settle(self) -> bool:
+        try:
+            self.unit.settle()
+        except WeirError as error:
+            self._say(f"{self.unit.name}: {error}")
+            return False
+        took = time.time() - (self.state.started or 0.0)
+        self._say(f"{self.unit.name} is ready after {took:.1f} s")
+        return True
 
     def _end(self, child: Child) -> None:
         """Stops the child if it lives, and whatever it started: all are in its process group."""
