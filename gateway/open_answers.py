@@ -44,9 +44,11 @@ class Follower:
 
     send: Send
     view: View = field(default_factory=View)
+    lost: bool = False
+    """Whether the beginning is missing here, so that nothing can be told until it was read back."""
 
     def tell(self, received: Received) -> None:
-        if (message := self.view.message(received)) is not None:
+        if not self.lost and (message := self.view.message(received)) is not None:
             self.send(message)
 
 
@@ -165,7 +167,7 @@ class OpenAnswers:
 
     def follow(self, opened: OpenAnswer, send: Send) -> Follower:
         """Tells a client the answer from its beginning, as far as it is known here, and whatever comes."""
-        follower = Follower(send)
+        follower = Follower(send, lost=bool(opened.records) and not opened.begins)
         for received in opened.records:
             follower.tell(received)
         opened.followers.add(follower)
@@ -234,21 +236,28 @@ class OpenAnswers:
             missed = not opened.records and opened.waiting is None and not isinstance(received.frame.body, Accepted)
             opened.take(received)
             if missed and opened.followers:  # it was asked before, and its beginning is in the log
+                for follower in opened.followers:
+                    follower.lost = True
                 self._spawn(self._from_the_start(opened))
             self._finish_if_ended(opened)
 
     async def _from_the_start(self, opened: OpenAnswer) -> None:
+        told: Message | None = None
         try:
-            await self.recall(opened)
+            if not await self.recall(opened):
+                raise Unavailable("the beginning of this answer is not in the log: look in your history, or ask again")
         except WeirError as e:
-            self.end(opened, error_message(e, answer=opened.answer, conversation=opened.conversation))
-            return
-        followers, opened.followers = opened.followers, set()
-        for follower in followers:
-            follower.view = View()
+            told = error_message(e, answer=opened.answer, conversation=opened.conversation)
+        for follower in [f for f in opened.followers if f.lost]:
+            follower.lost = False
+            if told is not None:
+                follower.send(told)
+                opened.followers.discard(follower)
+                continue
             for received in opened.records:
                 follower.tell(received)
-            opened.followers.add(follower)
+        if opened.finished:
+            opened.followers.clear()
 
     def watch(self, opened: OpenAnswer, look: Callable[[OpenAnswer], Awaitable[None]]) -> None:
         """Calls `look` while nothing comes: the answer may have ended before this gateway listened."""
@@ -266,6 +275,8 @@ class OpenAnswers:
                 await work
             except WeirError as e:
                 log.warning("an open answer cannot be looked for", code=e.code, reason=e.message)
+            except Exception:
+                log.exception("an open answer could not be looked for")
 
         task = asyncio.create_task(run())
         self._tasks.add(task)
@@ -286,7 +297,7 @@ class OpenAnswers:
 
     def _finish(self, opened: OpenAnswer) -> None:
         opened.finished = True
-        opened.followers.clear()
+        opened.followers = {f for f in opened.followers if f.lost}
         opened.touched = time.monotonic()
         if opened.counted:
             self._limits.close(opened.subject)

@@ -205,7 +205,10 @@ class ScriptedWorker:
         self.answers = topics.ANSWERS.named(settings.prefix)
         self._questions = topics.QUESTIONS.named(settings.prefix)
         self._consumer = Consumer(consumer_config(settings, f"{settings.prefix}scripted", fetch_wait_max_ms=10))
-        self._consumer.assign([TopicPartition(self._questions, p, 0) for p in range(settings.kafka_partitions)])
+        places = [TopicPartition(self._questions, p) for p in range(settings.kafka_partitions)]
+        for place in places:  # what was asked before is none of this worker's business
+            place.offset = self._consumer.get_watermark_offsets(place, timeout=PATIENCE)[1]
+        self._consumer.assign(places)
         self._read: list[QuestionAsked | CancelAnswer] = []
         self._next = 0
 

@@ -44,12 +44,6 @@ async def second(first: Gateway) -> AsyncIterator[Gateway]:
 @pytest_asyncio.fixture(loop_scope="module")
 async def worker(weir: Pipeline, first: Gateway) -> AsyncIterator[ScriptedWorker]:
     made = ScriptedWorker(weir.settings, weir.producer)
-    while True:  # what earlier tests asked
-        before = made._next
-        await made._poll(0.3)
-        made._next = len(made._read)
-        if made._next == before:
-            break
     yield made
     await made.close()
 
@@ -144,6 +138,24 @@ async def test_the_same_request_asks_once(first: Gateway, second: Gateway, worke
         assert text_of(await elsewhere.rest()) == "one two"
         assert text_of(await again.rest(), "one ") == "one two"
         assert text_of(await chat.rest(), "one ") == "one two"
+
+
+async def test_an_answer_that_ends_while_its_beginning_is_read_back_is_told_whole(
+        first: Gateway, second: Gateway, worker: ScriptedWorker) -> None:
+    async with first.chat() as chat, second.chat() as elsewhere:
+        for n in range(5):
+            await chat.ask(request_id=f"race-{n}")
+            attempt = await worker.take()
+            await attempt.say("one ")
+            await chat.until("delta")
+            await elsewhere.ask(request_id=f"race-{n}")
+            await worker.question()
+            await asyncio.gather(attempt.say("two"), asyncio.sleep(0.001 * n))
+            await attempt.done()
+            got = await elsewhere.rest()
+            assert [m["type"] for m in got] == ["accepted", "delta", "delta", "done"]
+            assert text_of(got) == "one two"
+            await chat.rest()
 
 
 async def test_a_finished_answer_is_served_from_its_turn(
