@@ -58,6 +58,11 @@ class Heard:
                 self.end = frame
 
     @property
+    def streaming(self) -> bool:
+        """Whether it is in the middle."""
+        return bool(self.text) and self.end is None
+
+    @property
     def sources(self) -> list[dict[str, Any]]:
         return list(self.end["sources"]) if self.end and self.end["type"] == "done" else []
 
@@ -72,6 +77,8 @@ class Listener:
 
     def __init__(self, url: str, token: Callable[[], str], session: aiohttp.ClientSession) -> None:
         self._url, self._token, self._session = url, token, session
+        self.now = Heard()
+        """The answer that is being listened to, or was last."""
 
     async def ask(self, question: str, **body: Any) -> Heard:
         """Asks, and listens to the end.
@@ -80,7 +87,7 @@ class Listener:
             AssertionError: the stream is not what the protocol promises.
             TimeoutError: no end came.
         """
-        heard = Heard()
+        heard = self.now = Heard()
         message = {"type": "ask", "request_id": uuid.uuid4().hex, "question": question, **body}
         async with asyncio.timeout(PATIENCE):
             while heard.end is None:
