@@ -50,7 +50,7 @@ def main() -> None:
     try:
         application(sys.argv[1] if len(sys.argv) > 1 else "")()
     except WeirError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]{type(error).__name__}[/red]", error.message)
+        Console(stderr=True, highlight=False, soft_wrap=True).print("[red]error:[/red]", error.message)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
