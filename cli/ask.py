@@ -63,10 +63,10 @@ async def _ask(settings: settings_module.Settings, token: str, body: dict[str, A
                         progress.update(f"reading {len(frame['sources'])} sources ...")
                     case "delta":
                         progress.stop()
-                        out.print(frame["text"], end="", markup=False)
+                        out.print(frame["text"], end="", markup=False, soft_wrap=True)
                     case "snapshot":
                         progress.stop()
-                        out.print("\n" + frame["text"], end="", markup=False)
+                        out.print("\n" + frame["text"], end="", markup=False, soft_wrap=True)
                     case "done":
                         progress.stop()
                         _print_sources(out, frame)
@@ -81,11 +81,16 @@ def _print_sources(out: Console, done: dict[str, Any]) -> None:
     cited = sorted({c["source"] for c in done["citations"]})
     for source in done["sources"]:
         if source["number"] in cited:
-            place = " > ".join([source["title"] or source["document"], *source["heading_path"]])
-            out.print(f"  [{source['number']}] {place}  ({source['document']})"
-                      + ("  a newer version is on its way" if source["being_replaced"] else ""), markup=False)
+            out.print(f"  [{source['number']}] {_place(source)}  ({source['document']})"
+                      + ("  a newer version is on its way" if source["being_replaced"] else ""), markup=False, soft_wrap=True)
     for notice in done["notices"]:
         out.print(f"  note: {notice}", markup=False)
+
+
+def _place(source: dict[str, Any]) -> str:
+    """Title and headings of a passage; a first heading that only repeats the title is left out."""
+    title, headings = source["title"] or source["document"], source["heading_path"]
+    return " > ".join([title, *(headings[1:] if headings[:1] == [title] else headings)])
 
 
 def _failed(frame: dict[str, Any]) -> WeirError:
@@ -117,8 +122,7 @@ def search(
     console = Console(highlight=False)
     table = Table("", "score", "document", "passage", show_lines=True)
     for source in found["sources"]:
-        place = " > ".join([source["title"] or source["document"], *source["heading_path"]])
-        table.add_row(str(source["number"]), f"{source['score']:.2f}", place, source["text"][:300])
+        table.add_row(str(source["number"]), f"{source['score']:.2f}", _place(source), source["text"][:300])
     console.print(table)
     for notice in found["notices"]:
         console.print(f"note: {notice}", markup=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 import fastavro
 from confluent_kafka import Producer
 
-file, workspace = Path(sys.argv[1]), (sys.argv[2:] or ["library"])[0]
+file, workspace = Path(sys.argv[1]), (sys.argv[2:] or ["sample"])[0]
 broker, topic = os.environ.get("WEIR_KAFKA", "127.0.0.1:18401"), os.environ.get("WEIR_PREFIX", "") + "documents"
 schema = fastavro.schema.load_schema(Path(__file__).parents[1] / "schemas/avro/DocumentPublished.avsc")
 canonical = fastavro.schema.to_parsing_canonical_form(schema)
