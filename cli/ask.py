@@ -81,8 +81,9 @@ def _print_sources(out: Console, done: dict[str, Any]) -> None:
     cited = sorted({c["source"] for c in done["citations"]})
     for source in done["sources"]:
         if source["number"] in cited:
-            out.print(f"  [{source['number']}] {_place(source)}  ({source['document']})"
-                      + ("  a newer version is on its way" if source["being_replaced"] else ""), markup=False, soft_wrap=True)
+            late = "  a newer version is on its way" if source["being_replaced"] else ""
+            out.print(f"  [{source['number']}] {_place(source)}  ({source['document']}){late}", markup=False,
+                      soft_wrap=True)
     for notice in done["notices"]:
         out.print(f"  note: {notice}", markup=False)
 
