@@ -11,7 +11,8 @@ PAGE = Path(__file__).parent.parent / "docs" / "reference" / "settings.md"
 HEAD = """# Settings
 
 Every setting is an environment variable, read once when a process starts. What is wrong stops the process with a
-message that names the variable. Secrets are files, never values. This page is written by `python -m weir.settings_page` from `weir/settings.py`.
+message that names the variable. Secrets are files, never values. This page is written by
+`python -m weir.settings_page` from `weir/settings.py`.
 
 | variable | default | what it is for |
 |---|---|---|

@@ -16,7 +16,10 @@ from schemas.topics import TOPICS
 from tests.kit.examples import GOLDEN, declared, examples
 
 PAST = sorted((codec.AVRO / "past").glob("*.avsc"))
-ADDED_SINCE: dict[str, dict[str, Any]] = {"DocumentPublished.1": {"clearance": 0}, "DocumentStatus.1": {"index_version": None, "count": 0}}
+ADDED_SINCE: dict[str, dict[str, Any]] = {
+    "DocumentPublished.1": {"clearance": 0},
+    "DocumentStatus.1": {"index_version": None, "count": 0},
+}
 """What the fields that a past version lacks are read as."""
 COMPACTED = {record for topic in TOPICS if topic.compacted for record in topic.records}
 
