@@ -35,8 +35,10 @@ def servers(request: pytest.FixtureRequest) -> Iterator[Settings]:
     """Settings that lead to running servers; the environment says the same while the session lasts."""
     with pytest.MonkeyPatch.context() as patch:
         if request.config.getoption("--containers"):
-            from tests.kit.containers import containers
+            from tests.kit.containers import containers, engine_answers
 
+            if not engine_answers():
+                pytest.exit("--containers needs a container engine, and none answers (DOCKER_HOST says where)", 4)
             with containers(load()) as addresses:
                 for name, value in addresses.items():
                     patch.setenv(name, value)

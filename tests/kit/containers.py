@@ -7,12 +7,14 @@ testcontainers library and not run: the machine it was written on has no contain
 from __future__ import annotations
 
 import json
+import os
 import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import tritonclient.grpc as triton
 from confluent_kafka import KafkaException
@@ -21,7 +23,7 @@ from testcontainers.core.container import DockerContainer
 from testcontainers.core.image import DockerImage
 
 from infra.local.models import repository
-from infra.local.server import Place, http_get
+from infra.local.server import Place, http_get, listens
 from infra.local.triton import Triton
 from weir.settings import Settings
 
@@ -32,13 +34,21 @@ ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 180.0
 
 
+def engine_answers() -> bool:
+    """Whether a container engine listens where `DOCKER_HOST`, or Docker's own default, says."""
+    where = urlsplit(os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock"))
+    if where.scheme != "unix":
+        return listens(where.hostname or "localhost", where.port or 2375)
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(where.path) == 0
+
+
 @contextmanager
 def containers(settings: Settings) -> Iterator[dict[str, str]]:
     """Starts one container a server; yields the `WEIR_*` variables that lead to them.
 
     Raises:
         TimeoutError: a server did not answer in time.
-        docker.errors.DockerException: there is no container engine.
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
