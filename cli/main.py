@@ -7,6 +7,7 @@ import sys
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from weir.errors import WeirError
 
@@ -50,7 +51,7 @@ def main() -> None:
     try:
         application(sys.argv[1] if len(sys.argv) > 1 else "")()
     except WeirError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print("[red]error:[/red]", error.message)
+        Console(stderr=True, highlight=False, soft_wrap=True).print("[red]error:[/red]", escape(error.message))
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

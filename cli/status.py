@@ -10,6 +10,7 @@ from typing import Annotated
 import orjson
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from infra.local.report import Report, Unit, report
@@ -40,7 +41,7 @@ def show(found: Report, out: Console) -> None:
     else:
         out.print(f"Weir at [bold]{found.address}[/bold], supervisor {found.supervisor}")
         if found.setup not in ("", "done"):
-            out.print(f"[yellow]not set up yet[/yellow]: {found.setup}")
+            out.print(f"[yellow]not set up yet[/yellow]: {escape(found.setup)}")
     for kind, title in ((Kind.SERVER, "Servers"), (Kind.PROCESS, "Processes")):
         rows = [unit for unit in found.units if unit.kind is kind]
         if rows:
@@ -51,7 +52,7 @@ def show(found: Report, out: Console) -> None:
     if sizes.row_count:
         out.print(sizes)
     for part, reason in found.unknown.items():
-        out.print(f"[yellow]{part.replace('_', ' ')}[/yellow]: not known, {reason}")
+        out.print(f"[yellow]{part.replace('_', ' ')}[/yellow]: not known, {escape(reason)}")
 
 
 def _units(title: str, rows: list[Unit]) -> Table:
@@ -73,7 +74,7 @@ def _units(title: str, rows: list[Unit]) -> Table:
             f"{unit.memory / 2**20:.0f} MB" if unit.memory else "",
             duration(unit.uptime),
             str(unit.restarts or ""),
-            *([unit.last_exit] if ended else []),
+            *([escape(unit.last_exit)] if ended else []),
         )
     return table
 

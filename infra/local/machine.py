@@ -146,6 +146,16 @@ def tool_problems(environment: Mapping[str, str]) -> list[str]:
     ]
 
 
+def runtime_problems(folder: Path = Path("/tmp/milvus")) -> list[str]:
+    """Milvus writes its pid there, whatever it is told, unless it may write to /run/milvus."""
+    if not folder.exists() or os.access(folder, os.W_OK):
+        return []
+    return [
+        f"{folder} belongs to another user ({folder.owner()}), and Milvus has to write to it. Ask for "
+        f"`chmod 1777 {folder}`, or have it removed."
+    ]
+
+
 def disk_problems(plan: Plan, free: Callable[[Path], float] | None = None) -> list[str]:
     """`free` gives the free space in GB at a folder."""
     look = free or free_disk
@@ -250,7 +260,8 @@ def port_owner(port: int) -> tuple[int | None, str]:
 
 def problems(plan: Plan, environment: Mapping[str, str]) -> list[str]:
     """All that stands in the way on this machine, ports apart: those depend on what already runs."""
-    found = [*system_problems(), *python_problems(), *tool_problems(environment), *disk_problems(plan)]
+    found = [*system_problems(), *python_problems(), *tool_problems(environment), *runtime_problems()]
+    found += disk_problems(plan)
     jdk = find_jdk(environment)
     if isinstance(jdk, str):
         found.append(jdk)

@@ -38,6 +38,10 @@ unsafe-no-fsync: true
 """
 
 
+RUNTIME = Path("/tmp/milvus")
+"""Where it writes its pid, whatever it is told, unless it may write to /run/milvus."""
+
+
 class Milvus:
     name = "milvus"
 
@@ -81,7 +85,15 @@ class Milvus:
         (self._config / "milvus.yaml").write_text(text)
         client, peer = ports["milvus_etcd"], ports["milvus_etcd_peer"]
         (self._config / "etcd.yaml").write_text(ETCD.format(data=self._data, client=client, peer=peer))
+        self._share_runtime_folder()
         (self._config / "glog.conf").write_text("--logtostderr=true\n--minloglevel=2\n")
+
+    @staticmethod
+    def _share_runtime_folder() -> None:
+        """Lets every user of this machine run a Milvus; it would make the folder its first user's own."""
+        RUNTIME.mkdir(exist_ok=True)
+        if RUNTIME.stat().st_uid == os.getuid():
+            RUNTIME.chmod(0o1777)
 
     def launch(self) -> Launch:
         installed = self._installed()
@@ -92,7 +104,9 @@ class Milvus:
             "MILVUS_RUN_DIR": str(self._config),
             "LD_LIBRARY_PATH": str(installed),
         }
-        argv = [str(installed / "milvus"), "run", "standalone"]
+        # Its pid file has this name: one for each user and port.
+        alias = f"weir-{os.getuid()}-{self.port}"
+        argv = [str(installed / "milvus"), "run", "standalone", "-alias", alias]
         # It takes SIGTERM and then runs on for a minute or more; its own write-ahead log makes SIGKILL safe.
         return Launch(argv, environment, cwd=self._config, stop_signal=signal.SIGTERM, stop_grace=3.0)
 

@@ -87,6 +87,18 @@ def test_without_maven_the_refusal_says_how_to_get_it(tmp_path: Path) -> None:
     assert "mvn" in problem and "apt install maven" in problem
 
 
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
+def test_a_folder_of_another_user_in_milvus_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / "milvus").mkdir(mode=0o500)
+    (problem,) = machine.runtime_problems(tmp_path / "milvus")
+    assert "chmod 1777" in problem and (tmp_path / "milvus").owner() in problem
+
+
+def test_a_shared_or_missing_folder_is_not_in_milvus_way(tmp_path: Path) -> None:
+    assert machine.runtime_problems(tmp_path) == []
+    assert machine.runtime_problems(tmp_path / "missing") == []
+
+
 def test_too_little_disk_names_the_folder_and_the_setting(tmp_path: Path) -> None:
     problems = machine.disk_problems(plan(tmp_path), free=lambda folder: 0.3)
     assert [p for p in problems if "WEIR_HOME" in p and "0.3 GB" in p]
