@@ -7,6 +7,7 @@ A chunk without windows has one row, which counts as both.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -152,12 +153,18 @@ class VectorCollection:
         """Both cosines of these chunks; one that is not there, or not for this person, is left out.
 
         Args:
-            rows: upper limit of rows that these chunks have.
+            rows: most windows to read; the best of all these chunks come.
         """
         if not chunks:
             return {}
         ids = ", ".join(f'"{int(chunk, 16):032x}"' for chunk in chunks)
-        _, found = await self._rows(vector, f"chunk in [{ids}] and {filter}", rows)
+        these = f"chunk in [{ids}] and {filter}"
+        # Apart, because the many windows of long passages would push the rows of whole chunks out of the reply.
+        (_, found), (_, windows) = await asyncio.gather(
+            self._rows(vector, f"{these} and window == {WHOLE_CHUNK}", len(chunks)),
+            self._rows(vector, f"{these} and window > {WHOLE_CHUNK}", rows))
+        for chunk, score in windows.items():
+            found.setdefault(chunk, score).window = score.window
         return found
 
     async def _rows(self, vector: npt.NDArray[np.float32], filter: str, rows: int
