@@ -25,6 +25,8 @@ pytestmark = pytest.mark.chaos
 QUESTIONS = 50
 NEEDED = tuple(name for name in NAMES if name != "gateway")
 SEED = 20261121
+TREES = ("Alder", "Birch", "Cedar", "Damson", "Elm", "Fir", "Gorse", "Hazel", "Juniper", "Larch")
+"""Names of the contracts: a digit alone is no word that a keyword search knows."""
 
 
 @asynccontextmanager
@@ -33,13 +35,13 @@ async def asking(home: Path, **changes: Any) -> AsyncIterator[tuple[System, Aske
     async with system(home, start=False, **changes) as made:
         await made.start(*NEEDED)
         async with Producer(made.settings) as producer, Asker(made.settings, producer) as asker:
-            for number in range(10):
-                name = f"contract-{number}"
+            for number, tree in enumerate(TREES):
+                name = f"contract-{tree}"
                 await producer.send(
                     topics.DOCUMENTS.named(made.settings.prefix), keys.document_key("library", name),
-                    DocumentPublished(workspace="library", document=name, title=f"Contract {number}",
+                    DocumentPublished(workspace="library", document=name, title=f"Contract {tree}",
                                       media_type="text/markdown", publisher="test",
-                                      content=f"The notice period of contract {number} is {number + 20} days."
+                                      content=f"The notice period of contract {tree} is {number + 20} days."
                                       .encode()))
             await until(lambda: found_all(asker), what="the library to be found")
             yield made, asker
@@ -69,7 +71,7 @@ async def test_every_answer_is_whole_while_workers_are_killed_and_frozen(tmp_pat
 
         async def ask() -> None:
             for n in range(QUESTIONS):
-                asked[await asker.ask(f"What is the notice period of contract {n % 10}?")] = n % 10
+                asked[await asker.ask(f"What is the notice period of contract {TREES[n % 10]}?")] = n % 10
                 await asyncio.sleep(0.15)
 
         async def disturb() -> None:

@@ -293,7 +293,7 @@ async def test_an_error_in_a_hook_ends_the_worker_with_that_error(producer: Prod
 
     with pytest.raises(Unavailable, match="the state cannot be read"):
         async with working(producer, Each(handle), on_assigned=assigned) as worker:
-            await eventually(lambda: worker._crash.done())
+            await eventually(lambda: hasattr(worker, "_crash") and worker._crash.done())
 
 
 async def test_a_trace_goes_on_through_the_headers(producer: Producer) -> None:

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -54,6 +55,8 @@ def run_process(name: str, main: Main) -> None:
     except (SettingsError, OSError) as e:
         print(f"{name}: {e}", file=sys.stderr)
         sys.exit(EXIT_SETTINGS)
+    # A child process that starts while gRPC does closes the poller under it, which aborts this process.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
     # A busy loop gives the Kafka threads their turn sooner (5 ms by default).
     sys.setswitchinterval(0.001)
     log.info("starting", name=name)
