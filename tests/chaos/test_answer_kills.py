@@ -100,7 +100,7 @@ async def test_every_answer_is_whole_while_workers_are_killed_and_frozen(tmp_pat
 async def test_a_question_that_nobody_answers_is_ended_once_though_the_watchdog_is_killed(tmp_path: Path) -> None:
     async with asking(tmp_path, answer_timeout=4.0) as (made, asker):
         made.kill("streams.answers")
-        answers = [await asker.ask("What is the notice period of contract 3?") for _ in range(10)]
+        answers = [await asker.ask("What is the notice period of contract Damson?") for _ in range(10)]
         made.kill("streams.watchdog")
         await made.start("streams.watchdog")
         for answer in answers:
@@ -112,7 +112,7 @@ async def test_a_question_that_nobody_answers_is_ended_once_though_the_watchdog_
             for answer in answers:
                 assert (await turn_of(TurnViews(es, made.settings), answer)).outcome is TurnOutcome.FAILED
             await made.start("streams.answers")
-            last = await asker.ended(await asker.ask("What is the notice period of contract 4?"))
+            last = await asker.ended(await asker.ask("What is the notice period of contract Elm?"))
             assert isinstance(last.terminal, Done)
             for answer in answers:
                 assert isinstance(asker.answers[answer].terminal, Failed)
@@ -122,9 +122,9 @@ async def test_a_question_that_nobody_answers_is_ended_once_though_the_watchdog_
 async def test_a_cancelled_question_ends_as_cancelled_though_its_worker_was_away(tmp_path: Path) -> None:
     async with asking(tmp_path) as (made, asker):
         made.kill("streams.answers")
-        answer = await asker.ask("What is the notice period of contract 3?", conversation="c")
+        answer = await asker.ask("What is the notice period of contract Damson?", conversation="c")
         await asker.cancel(answer, "c", subject="somebody else")
-        other = await asker.ask("What is the notice period of contract 5?", conversation="d")
+        other = await asker.ask("What is the notice period of contract Fir?", conversation="d")
         await asker.cancel(other, "d")
         await made.start("streams.answers")
         kept, gone = await asker.ended(answer), await asker.ended(other)
