@@ -15,6 +15,8 @@ PATIENCE = 300.0
 """Seconds in which an answer must end, whatever is killed meanwhile."""
 RETRIES = 900.0
 """Seconds in which one of the answers to a question that is asked again must be a good one."""
+AGAIN = 3.0
+"""Seconds until a question that could not be answered is asked again."""
 PAUSE = 0.2
 QUIET = 0.3
 """Seconds in which nothing may follow an answer's end."""
@@ -104,15 +106,20 @@ class Listener:
     async def answered(self, question: str, **body: Any) -> tuple[Heard, list[dict[str, Any]]]:
         """Asks again as long as the answer says that asking again may help; the errors on the way."""
         errors: list[dict[str, Any]] = []
-        async with asyncio.timeout(RETRIES):
-            while True:
-                heard = await self.ask(question, **body)
-                assert heard.end is not None
-                if heard.end["type"] == "done":
-                    return heard, errors
-                assert heard.end["retriable"], heard.end
-                errors.append(heard.end)
-                await asyncio.sleep(heard.end["retry_after"] or 1.0)
+        try:
+            async with asyncio.timeout(RETRIES):
+                while True:
+                    heard = await self.ask(question, **body)
+                    assert heard.end is not None
+                    if heard.end["type"] == "done":
+                        return heard, errors
+                    assert heard.end["retriable"], heard.end
+                    errors.append(heard.end)
+                    # As patient as a person: fifty that ask again at once keep a small machine from recovering.
+                    await asyncio.sleep(max(heard.end["retry_after"] or 0.0, AGAIN))
+        except TimeoutError as e:
+            raise TimeoutError(f"no good answer; {len(errors)} errors, the last: {errors[-3:]}; now: "
+                               f"{self.now.frames[-3:]}, resumed {self.now.resumes} times") from e
 
     async def _listen(self, message: dict[str, Any], heard: Heard) -> None:
         async with self._session.ws_connect(self._url + "/v1/chat", protocols=("weir.v1",), heartbeat=20) as socket:
