@@ -21,6 +21,543 @@ class Person:
     """Clearance."""
 
 
+class Risk(StrEnum):
+    """What a call may do to the world: nothing, something that can be undone, something that cannot."""
+
+    READ = "read"
+    WRITE = "write"
+    IRREVERSIBLE = "irreversible"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolPolicy:
+    """How a task may use a tool; pinned when the task begins."""
+
+    name: str
+    """Name of the tool."""
+    risk: Risk
+    """What its calls may do."""
+    timeout: float
+    """Seconds until a call is given up."""
+    tries: int
+    """Most times that a call is tried that failed and may be tried again."""
+    backoff: float
+    """Seconds before the second try; doubled before each further one."""
+    schema: str
+    """SHA-256 of its arguments' JSON schema, hexadecimal: a worker refuses a call for another one."""
+    approvers: str = ""
+    """Group that decides about its calls; empty: the task's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A record of `agent-events`."""
+
+    partition: int
+    """Partition."""
+    offset: int
+    """Offset."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amounts:
+    """Steps, tokens, money and time: a budget, or what was spent of it."""
+
+    steps: int
+    """Steps."""
+    tokens: int
+    """Tokens read and written by the language model."""
+    micros: int
+    """Money, in millionths of the currency of the prices."""
+    seconds: int
+    """Wall time since the task was asked for, in seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallModel:
+    """Ask the planner."""
+
+    workspace: str
+    """Name of the workspace."""
+    person: Person
+    """With whose access."""
+    goal: str
+    """What is to be done."""
+    planner: str
+    """`rules`, or the language model."""
+    prompt: str
+    """Name and version of the prompt."""
+    step: int
+    """The step that it plans."""
+    tools: list[ToolPolicy]
+    """The tools that may be called."""
+    first: Place
+    """The task's first record."""
+    history: list[Place]
+    """The records that make up the prompt, oldest first."""
+    left: Amounts
+    """What is left of the budget."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallTool:
+    """Run a tool."""
+
+    workspace: str
+    """Name of the workspace."""
+    person: Person
+    """With whose access."""
+    step: int
+    """Step of the task."""
+    index: int
+    """Place among the step's calls."""
+    tool: str
+    """Tool."""
+    risk: Risk
+    """Risk."""
+    arguments: str
+    """Arguments, canonical JSON."""
+    schema: str
+    """SHA-256 of the arguments' JSON schema, hexadecimal."""
+    timeout: float
+    """Seconds until it is given up."""
+    key: str
+    """Idempotency key: SHA-256 over task, step, index, revision, tool and arguments, hexadecimal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentCommand:
+    """Something to do for a task. Topics `agent-commands` (safe to do twice) and `agent-effects` (never)."""
+
+    task: str
+    """Id of the task."""
+    command: str
+    """Id of the command."""
+    attempt: int
+    """Attempt, from 1."""
+    at: int
+    """When, in milliseconds since the epoch."""
+    body: CallModel | CallTool
+    """What."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approvals:
+    """Who decides about what a task wants to do."""
+
+    approvers: str
+    """Group whose members decide."""
+    expires: int
+    """Seconds until a proposal expires."""
+    by_owner: bool
+    """Whether who asked for the task may decide about it, being in the group."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRequested:
+    """A person asks for a task. Everything that later transitions depend on is pinned here."""
+
+    workspace: str
+    """Name of the workspace."""
+    person: Person
+    """Who asks; the task acts with this access, never more."""
+    goal: str
+    """What is to be done."""
+    request: str
+    """Id of the request: asking twice with it asks once."""
+    planner: str
+    """`rules`, or the language model."""
+    prompt: str
+    """Name and version of the planner's prompt."""
+    tools: list[ToolPolicy]
+    """The tools it may use."""
+    approvals: Approvals
+    """Who decides."""
+    limits: Amounts
+    """Its budget."""
+    forked_from: str = ""
+    """Task that it goes on from."""
+    history: list[Place] = field(default_factory=list)
+    """Of a fork: the records that it goes on from, oldest first."""
+
+
+class PlanEnd(StrEnum):
+    """What the planner wants next: calls, to be finished, to ask the person, or to give up."""
+
+    CALLS = "calls"
+    ANSWER = "answer"
+    ASK = "ask"
+    GIVE_UP = "give_up"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """A call that the planner wants."""
+
+    tool: str
+    """Tool."""
+    arguments: str
+    """Arguments, canonical JSON."""
+    reason: str = ""
+    """Why, in the planner's words."""
+    wave: int = 0
+    """Calls of one wave run side by side; a wave begins when the one before it has succeeded."""
+    invalid: str = ""
+    """What is wrong with the arguments; such a call is not run, and this goes back to the planner."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelReplied:
+    """The planner's reply."""
+
+    command: str
+    """Id of the command that it answers."""
+    attempt: int
+    """Attempt of the command."""
+    end: PlanEnd
+    """What the planner wants."""
+    text: str
+    """The result, the question to the person, or why it gives up; the thought behind calls."""
+    calls: list[ToolCall] = field(default_factory=list)
+    """The calls it wants."""
+    prompt: str = ""
+    """The prompt as sent, JSON; empty where there is none."""
+    reply: str = ""
+    """The reply as received, JSON; empty where there is none."""
+    tokens_in: int = 0
+    """Tokens read."""
+    tokens_out: int = 0
+    """Tokens written."""
+    micros: int = 0
+    """Cost, in millionths."""
+    seconds: float = 0.0
+    """How long it took."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFailed:
+    """The planner could not reply."""
+
+    command: str
+    """Id of the command."""
+    attempt: int
+    """Attempt of the command."""
+    code: str
+    """For machines."""
+    message: str
+    """What happened and what to do."""
+    retriable: bool
+    """Whether another try may help."""
+    micros: int = 0
+    """Cost all the same, in millionths."""
+
+
+class CallOutcome(StrEnum):
+    """How a call ended. Unknown: it may have been done, and nobody can tell."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artefact:
+    """Something a task made, kept as a blob."""
+
+    name: str
+    """File name to offer."""
+    media_type: str
+    """Media type."""
+    blob: str
+    """Name of the blob."""
+    size: int
+    """Bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undo:
+    """The call that takes back what another did."""
+
+    tool: str
+    """Tool."""
+    arguments: str
+    """Arguments, JSON."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolReturned:
+    """A call of a tool has ended."""
+
+    command: str
+    """Id of the command."""
+    attempt: int
+    """Attempt of the command."""
+    outcome: CallOutcome
+    """How it ended."""
+    content: str = ""
+    """What it returned, for the planner to read; data, never an order."""
+    error: str = ""
+    """What went wrong and what to do."""
+    retriable: bool = False
+    """Whether another try may help."""
+    artefacts: list[Artefact] = field(default_factory=list)
+    """What it made."""
+    undo: Undo | None = None
+    """How to take it back, where that is possible."""
+    micros: int = 0
+    """Cost, in millionths."""
+    seconds: float = 0.0
+    """How long it took."""
+
+
+class Choice(StrEnum):
+    """What a person decides. Done, again and stop answer a call whose outcome is unknown."""
+
+    APPROVE = "approve"
+    DENY = "deny"
+    DONE = "done"
+    AGAIN = "again"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictGiven:
+    """A person decides about a proposal."""
+
+    approval: str
+    """Id of the proposal."""
+    args_hash: str
+    """SHA-256 of the arguments that were shown, hexadecimal."""
+    choice: Choice
+    """What is decided."""
+    person: Person
+    """Who decides."""
+    reason: str = ""
+    """Why."""
+    arguments: str | None = None
+    """Other arguments, canonical JSON: a new proposal, to be approved in its own right."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimerFired:
+    """A moment has come that the task waits for."""
+
+    due: int
+    """The moment, in milliseconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageSent:
+    """A person tells a running task something."""
+
+    person: Person
+    """Who."""
+    text: str
+    """What."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelRequested:
+    """A person stops a task."""
+
+    person: Person
+    """Who."""
+    reason: str = ""
+    """Why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetAdded:
+    """A person adds to a task's budget."""
+
+    person: Person
+    """Who."""
+    added: Amounts
+    """How much."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentEvent:
+    """Something happened to a task. Topic `agent-events`: a task's events are its transcript."""
+
+    task: str
+    """Id of the task."""
+    event: str
+    """Id of the event: what arrives twice counts once."""
+    at: int
+    """When, in milliseconds since the epoch."""
+    body: TaskRequested | ModelReplied | ModelFailed | ToolReturned | VerdictGiven | TimerFired | MessageSent | CancelRequested | BudgetAdded
+    """What."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentReply:
+    """What the engine says to an event that came from a person. Topic `agent-replies`."""
+
+    task: str
+    """Id of the task."""
+    event: str
+    """Id of the event that it answers."""
+    accepted: bool
+    """Whether the event changed the task."""
+    message: str
+    """What happened and what to do."""
+    at: int
+    """When, in milliseconds since the epoch."""
+    code: str = ""
+    """For machines; empty where accepted."""
+
+
+class TaskStatus(StrEnum):
+    """Where a live task stands: the planner is asked; calls run; calls wait for a person; the planner's question waits for a person; the budget is used up; it is being cancelled and its calls end; a person is asked what to take back."""
+
+    PLANNING = "planning"
+    ACTING = "acting"
+    DECIDING = "deciding"
+    ASKING = "asking"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+    UNDOING = "undoing"
+
+
+class CallStatus(StrEnum):
+    """Where a call stands."""
+
+    PLANNED = "planned"
+    PROPOSED = "proposed"
+    RUNNING = "running"
+    BACKOFF = "backoff"
+    UNKNOWN = "unknown"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    DENIED = "denied"
+    DROPPED = "dropped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A call of the current step."""
+
+    command: str
+    """Id of its command."""
+    index: int
+    """Place among the step's calls."""
+    wave: int
+    """Its wave."""
+    tool: str
+    """Tool."""
+    risk: Risk
+    """Risk."""
+    arguments: str
+    """Arguments, canonical JSON."""
+    reason: str
+    """Why."""
+    status: CallStatus
+    """Where it stands."""
+    invalid: str = ""
+    """What is wrong with the arguments."""
+    attempt: int = 0
+    """The live attempt, from 1; 0 before the first."""
+    approval: str = ""
+    """Id of its open proposal; empty: none."""
+    revision: int = 0
+    """How often its arguments were replaced by a person."""
+    editor: str = ""
+    """Who replaced its arguments last: not to approve them."""
+    due: int = 0
+    """When its proposal expires or its next try begins, in milliseconds since the epoch; 0: never."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoneEffect:
+    """Something done that can be taken back."""
+
+    command: str
+    """Id of the command that did it."""
+    tool: str
+    """Tool that did it."""
+    undo: Undo
+    """How."""
+
+
+class TaskOutcome(StrEnum):
+    """How a task ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentState:
+    """A live task. Topic `agent-state`; a tombstone ends it."""
+
+    version: int
+    """Version of the state machine that wrote it."""
+    task: str
+    """Id of the task."""
+    workspace: str
+    """Name of the workspace."""
+    owner: Person
+    """Who asked."""
+    goal: str
+    """What is to be done."""
+    status: TaskStatus
+    """Where it stands."""
+    step: int
+    """The current step; 0 before the first."""
+    planner: str
+    """`rules`, or the language model."""
+    prompt: str
+    """Name and version of the planner's prompt."""
+    tools: list[ToolPolicy]
+    """The tools it may use."""
+    approvals: Approvals
+    """Who decides."""
+    limits: Amounts
+    """Its budget."""
+    spent: Amounts
+    """What was spent of it."""
+    requested_at: int
+    """When it was asked for, in milliseconds since the epoch."""
+    updated_at: int
+    """When its last event happened, in milliseconds since the epoch."""
+    events: int
+    """Events that have changed it."""
+    first: Place
+    """Its first record."""
+    history: list[Place]
+    """Its latest records that the planner reads, oldest first."""
+    model_call: str = ""
+    """Id of the open command to the planner; empty: none."""
+    model_attempt: int = 0
+    """The live attempt of it."""
+    model_due: int = 0
+    """When the next attempt begins, in milliseconds since the epoch; 0: it runs."""
+    calls: list[Call] = field(default_factory=list)
+    """Calls of the current step."""
+    wave: int = 0
+    """The current wave."""
+    effects: list[DoneEffect] = field(default_factory=list)
+    """What could be taken back, first done first."""
+    artefacts: list[Artefact] = field(default_factory=list)
+    """What it has made."""
+    seen: list[str] = field(default_factory=list)
+    """Ids of the latest events that came from people."""
+    ending: TaskOutcome | None = None
+    """How it will end, where that is settled."""
+    message: str = ""
+    """The result, the planner's question, or why it is paused or ending."""
+    resumes: TaskStatus | None = None
+    """Of a paused task: where it goes on."""
+    approval: str = ""
+    """Id of the open proposal about the budget or about taking something back; empty: none."""
+    due: int = 0
+    """When that proposal expires, in milliseconds since the epoch; 0: never."""
+    forked_from: str = ""
+    """Task that it goes on from."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
     """A worker has taken the question: a new attempt begins."""
@@ -262,6 +799,98 @@ class DeadLetter:
     """How often it was tried."""
 
 
+class DecisionKind(StrEnum):
+    """What is to be decided: a call that cannot be undone; a call that may have been done; whether to take something back; whether a task may go on beyond its budget."""
+
+    CALL = "call"
+    UNKNOWN = "unknown"
+    UNDO = "undo"
+    BUDGET = "budget"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrailStep:
+    """A call that led to a proposal."""
+
+    step: int
+    """Step."""
+    tool: str
+    """Tool."""
+    reason: str
+    """Why."""
+    status: CallStatus
+    """How it went."""
+
+
+class DecisionStatus(StrEnum):
+    """Where a proposal stands."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    DENIED = "denied"
+    EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"
+    REPLACED = "replaced"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """A proposal and what became of it. Topic `decisions`, the approval queue."""
+
+    approval: str
+    """Id of the proposal."""
+    task: str
+    """Id of the task."""
+    workspace: str
+    """Name of the workspace."""
+    kind: DecisionKind
+    """What is to be decided."""
+    step: int
+    """Step of the task."""
+    index: int
+    """Place among the step's calls."""
+    tool: str
+    """Tool."""
+    risk: Risk
+    """Risk."""
+    arguments: str
+    """The full arguments, canonical JSON."""
+    args_hash: str
+    """SHA-256 of them, hexadecimal."""
+    reason: str
+    """Why, in the planner's words."""
+    goal: str
+    """What the task is to do."""
+    trail: list[TrailStep]
+    """The calls of this step."""
+    owner: Person
+    """Who asked for the task."""
+    approvers: str
+    """Group whose members decide."""
+    by_owner: bool
+    """Whether the owner may, being in the group."""
+    choices: list[Choice]
+    """What may be decided."""
+    created_at: int
+    """When, in milliseconds since the epoch."""
+    expires_at: int
+    """When it expires, in milliseconds since the epoch; 0: never."""
+    status: DecisionStatus
+    """Where it stands."""
+    warning: str = ""
+    """What who decides must know."""
+    editor: str = ""
+    """Who changed the arguments."""
+    choice: Choice | None = None
+    """What was decided."""
+    decided_by: Person | None = None
+    """Who decided."""
+    decided_at: int = 0
+    """When, in milliseconds since the epoch; 0: not yet."""
+    why: str = ""
+    """Why."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
     """A stretch of a document under one heading."""
@@ -423,6 +1052,35 @@ class DocumentStatus:
     """Why it failed and what to do."""
 
 
+class EffectStatus(StrEnum):
+    """Intent: it is about to be done. The others: how it ended."""
+
+    INTENT = "intent"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """A call that writes, before it and after it. Topic `effect-log`."""
+
+    key: str
+    """Idempotency key."""
+    command: AgentCommand
+    """The call."""
+    status: EffectStatus
+    """Where it stands."""
+    worker: str
+    """Who does it."""
+    at: int
+    """When, in milliseconds since the epoch."""
+    outcome: ToolReturned | None = None
+    """How it ended."""
+    reported: bool = False
+    """Whether the task has been told."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingRow:
     """What one vector stands for."""
@@ -473,6 +1131,16 @@ class EmbeddingPart:
     """Typed values to filter by: text, whole numbers, decimals, yes/no, dates, lists of text."""
     published_at: int = 0
     """When the document was published, in milliseconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineMark:
+    """The engine's own record on `agent-state`, under a key that begins with `!`: its input offset of a partition, or a task that has finished a moment ago."""
+
+    offset: int
+    """Offset of `agent-events` up to which the partition's state has come; the finished task's last event."""
+    at: int
+    """When, in milliseconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -596,6 +1264,80 @@ class QuestionAsked:
     """Conditions that all must hold."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskResult:
+    """A finished task. Topic `task-results`."""
+
+    task: str
+    """Id of the task."""
+    workspace: str
+    """Name of the workspace."""
+    owner: Person
+    """Who asked."""
+    goal: str
+    """What was to be done."""
+    outcome: TaskOutcome
+    """How it ended."""
+    text: str
+    """The result, or why there is none."""
+    artefacts: list[Artefact]
+    """What it made."""
+    steps: int
+    """Steps."""
+    spent: Amounts
+    """What was spent."""
+    limits: Amounts
+    """Of what budget."""
+    requested_at: int
+    """When it was asked for, in milliseconds since the epoch."""
+    finished_at: int
+    """When it ended, in milliseconds since the epoch."""
+    events: int
+    """Events that changed it."""
+    first: Place
+    """Its first record."""
+    kept: list[DoneEffect] = field(default_factory=list)
+    """What was done, could be taken back and was not."""
+    forked_from: str = ""
+    """Task that it went on from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """A tool that workers offer. Topic `tools`, one record for each version of its arguments."""
+
+    name: str
+    """Name of the tool."""
+    description: str
+    """What it does, for the planner and for people."""
+    schema: str
+    """JSON schema of its arguments, canonical JSON."""
+    schema_hash: str
+    """SHA-256 of it, hexadecimal."""
+    risk: Risk
+    """What its calls may do."""
+    timeout: float
+    """Seconds until a call is given up."""
+    tries: int
+    """Most times that a call is tried that failed and may be tried again."""
+    backoff: float
+    """Seconds before the second try; doubled before each further one."""
+    deduplicates: bool
+    """Whether the service does a call once, however often it comes with the same idempotency key."""
+    reconciles: bool
+    """Whether one can find out if a call was done."""
+    undoable: bool
+    """Whether some of its calls can be taken back."""
+    at: int
+    """When it was offered, in milliseconds since the epoch."""
+    approvers: str = ""
+    """Group that decides about its calls; empty: the task's."""
+    source: str = "built-in"
+    """Who offers it: `built-in`, or the name of an MCP server."""
+    offered: bool = True
+    """Whether new tasks may use it."""
+
+
 class TurnOutcome(StrEnum):
     """How it ended."""
 
@@ -669,7 +1411,7 @@ class Usage:
     workspace: str
     """Name of the workspace."""
     kind: str
-    """What: answer, search, publish."""
+    """What: answer, search, publish, plan, tool."""
     at: int
     """When, in milliseconds since the epoch."""
     turn: str | None = None
@@ -682,6 +1424,12 @@ class Usage:
     """Tokens written."""
     cost: float = 0.0
     """Cost."""
+    task: str | None = None
+    """Task it belongs to."""
+    step: int = 0
+    """Step of the task."""
+    tool: str = ""
+    """Tool."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -705,19 +1453,28 @@ class Workspace:
 
 
 EVENTS: tuple[type, ...] = (
+    AgentCommand,
+    AgentEvent,
+    AgentReply,
+    AgentState,
     AnswerFrame,
     Audit,
     CancelAnswer,
     ClaimCheck,
     DeadLetter,
+    Decision,
     DocumentCut,
     DocumentDeleted,
     DocumentPublished,
     DocumentStatus,
+    Effect,
     EmbeddingPart,
+    EngineMark,
     Feedback,
     Index,
     QuestionAsked,
+    TaskResult,
+    Tool,
     Turn,
     Usage,
     Workspace,

@@ -41,6 +41,10 @@ def turn_key(conversation: str, turn: str) -> str:
     return f"{conversation}/{turn}"
 
 
+def tool_key(name: str, schema_hash: str) -> str:
+    return f"{name}/{schema_hash}"
+
+
 def murmur2(data: bytes) -> int:
     """Unsigned 32-bit murmur2 with Kafka's seed. Source: org.apache.kafka.common.utils.Utils.murmur2."""
     m, mask = 0x5BD1E995, 0xFFFFFFFF
@@ -78,3 +82,28 @@ def row_id(workspace: str, document: str, version: int, row: int) -> str:
 def answer_id(conversation: str, subject: str, request: str) -> str:
     """Id of an answer. The same person asking twice with one request id in a conversation asks once."""
     return _digest("answer", conversation, subject, request)
+
+
+def task_id(workspace: str, subject: str, request: str) -> str:
+    """Id of a task. The same person asking twice with one request id asks once."""
+    return _digest("task", workspace, subject, request)
+
+
+def command_id(task: str, step: int, index: int, revision: int = 0) -> str:
+    """Id of a command: the planner's call for a step has index -1; `revision` counts how often a person changed it."""
+    return _digest("command", task, step, index, revision)
+
+
+def approval_id(task: str, kind: str, step: int, index: int, args_hash: str, revision: int = 0) -> str:
+    """Id of a proposal, bound to all of these."""
+    return _digest("approval", task, kind, step, index, args_hash, revision)
+
+
+def args_hash(arguments: str) -> str:
+    """SHA-256 of a call's arguments, which are canonical JSON; hexadecimal."""
+    return hashlib.sha256(arguments.encode()).hexdigest()
+
+
+def idempotency_key(task: str, step: int, index: int, revision: int, tool: str, arguments: str) -> str:
+    """Names one call that writes, on the effect log and to services that deduplicate; hexadecimal."""
+    return hashlib.sha256("\0".join(map(str, (task, step, index, revision, tool, arguments))).encode()).hexdigest()

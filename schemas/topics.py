@@ -76,26 +76,32 @@ TURNS = Topic(
     name="turns", key="conversation/turn", partition_key="conversation", config=COMPACT, records=("Turn",),
     writers=("streams.turns",), readers=("consumers.views",))
 AGENT_EVENTS = Topic(
-    name="agent-events", key="task", config=keep(90), records=(),
+    name="agent-events", key="task", config=keep(90), records=("AgentEvent",),
     writers=("gateway", "streams.planner", "streams.agents", "consumers.tools"),
     readers=("streams.agents", "streams.planner", "consumers.views"), transactional=False)
 AGENT_STATE = Topic(
-    name="agent-state", key="task", config=COMPACT, records=(), writers=("streams.agents",),
+    name="agent-state", key="task", config=COMPACT, records=("AgentState", "EngineMark"), writers=("streams.agents",),
     readers=("streams.agents", "consumers.views"))
 AGENT_COMMANDS = Topic(
-    name="agent-commands", key="task", config=keep(7), records=(), writers=("streams.agents",),
+    name="agent-commands", key="task", config=keep(7), records=("AgentCommand",), writers=("streams.agents",),
     readers=("streams.planner", "consumers.tools"))
 AGENT_EFFECTS = Topic(
-    name="agent-effects", key="task", config=keep(30), records=(), writers=("streams.agents",),
+    name="agent-effects", key="task", config=keep(30), records=("AgentCommand",), writers=("streams.agents",),
     readers=("consumers.tools",))
 EFFECT_LOG = Topic(
-    name="effect-log", key="idempotency key", partition_key="task", config=COMPACT, records=(),
+    name="effect-log", key="idempotency key", partition_key="task", config=COMPACT, records=("Effect",),
     writers=("consumers.tools",), readers=("consumers.tools",))
+AGENT_REPLIES = Topic(
+    name="agent-replies", key="task", config=keep(1), records=("AgentReply",), writers=("streams.agents",),
+    readers=("gateway",))
+TOOLS = Topic(
+    name="tools", key="tool/schema hash", partitions=1, config=COMPACT, records=("Tool",), writers=("consumers.tools",),
+    readers=("gateway", "streams.planner"))
 DECISIONS = Topic(
-    name="decisions", key="approval", config=COMPACT, records=(), writers=("streams.agents",),
+    name="decisions", key="approval", config=COMPACT, records=("Decision",), writers=("streams.agents",),
     readers=("gateway", "consumers.views", "approvers"))
 TASK_RESULTS = Topic(
-    name="task-results", key="task", config=COMPACT, records=(), writers=("streams.agents",),
+    name="task-results", key="task", config=COMPACT, records=("TaskResult",), writers=("streams.agents",),
     readers=("gateway", "consumers.views"))
 WORKSPACES = Topic(
     name="workspaces", key="workspace", partitions=1, config=COMPACT, records=("Workspace",), writers=("gateway",),
@@ -103,7 +109,7 @@ WORKSPACES = Topic(
 GOLDEN = Topic(
     name="golden", key="set", partitions=1, config=COMPACT, records=(), writers=("gateway",), readers=("operators",))
 USAGE = Topic(
-    name="usage", key="subject", config=keep(400), records=("Usage",), writers=("streams.turns",),
+    name="usage", key="subject", config=keep(400), records=("Usage",), writers=("streams.turns", "streams.agents"),
     readers=("consumers.views",))
 FEEDBACK = Topic(
     name="feedback", key="subject", config=keep(400), records=("Feedback",), writers=("gateway",),
@@ -114,16 +120,17 @@ AUDIT = Topic(
 DEAD_LETTERS = Topic(
     name="dead-letters", key="origin: group/topic/partition/offset", config=keep(30), records=("DeadLetter",),
     writers=("streams.documents", "streams.embeddings", "streams.answers", "streams.turns", "streams.watchdog",
-             "consumers.vectors", "consumers.keywords", "consumers.views"),
+             "streams.planner", "streams.agents", "consumers.vectors", "consumers.keywords", "consumers.views",
+             "consumers.tools"),
     readers=("operators", "gateway"))
 REPLAYS = Topic(
     name="replays", key="origin: group/topic/partition/offset", config=keep(7), records=("DeadLetter",),
     writers=("operators", "gateway"),
     readers=("streams.documents", "streams.embeddings", "streams.answers", "streams.turns", "streams.watchdog",
-             "consumers.vectors", "consumers.keywords", "consumers.views"))
+             "streams.planner", "consumers.vectors", "consumers.keywords", "consumers.views", "consumers.tools"))
 
 TOPICS = (
     DOCUMENTS, CHUNKS, EMBEDDINGS, DOCUMENT_STATUS, INDEXES, QUESTIONS, ANSWERS, TURNS, AGENT_EVENTS, AGENT_STATE,
-    AGENT_COMMANDS, AGENT_EFFECTS, EFFECT_LOG, DECISIONS, TASK_RESULTS, WORKSPACES, GOLDEN, USAGE, FEEDBACK, AUDIT,
-    DEAD_LETTERS, REPLAYS,
+    AGENT_COMMANDS, AGENT_EFFECTS, EFFECT_LOG, AGENT_REPLIES, TOOLS, DECISIONS, TASK_RESULTS, WORKSPACES, GOLDEN,
+    USAGE, FEEDBACK, AUDIT, DEAD_LETTERS, REPLAYS,
 )

@@ -19,6 +19,7 @@ PAST = sorted((codec.AVRO / "past").glob("*.avsc"))
 ADDED_SINCE: dict[str, dict[str, Any]] = {
     "DocumentPublished.1": {"clearance": 0},
     "DocumentStatus.1": {"index_version": None, "count": 0},
+    "Usage.1": {"task": None, "step": 0, "tool": ""},
 }
 """What the fields that a past version lacks are read as."""
 COMPACTED = {record for topic in TOPICS if topic.compacted for record in topic.records}
