@@ -8,48 +8,6 @@ from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Person:
-    """Who asks, with the access that was granted at that moment."""
-
-    subject: str
-    """Stable id."""
-    groups: list[str]
-    """Groups the person is in."""
-    name: str = ""
-    """Name to show."""
-    clearance: int = 0
-    """Clearance."""
-
-
-class Risk(StrEnum):
-    """What a call may do to the world: nothing, something that can be undone, something that cannot."""
-
-    READ = "read"
-    WRITE = "write"
-    IRREVERSIBLE = "irreversible"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolPolicy:
-    """How a task may use a tool; pinned when the task begins."""
-
-    name: str
-    """Name of the tool."""
-    risk: Risk
-    """What its calls may do."""
-    timeout: float
-    """Seconds until a call is given up."""
-    tries: int
-    """Most times that a call is tried that failed and may be tried again."""
-    backoff: float
-    """Seconds before the second try; doubled before each further one."""
-    schema: str
-    """SHA-256 of its arguments' JSON schema, hexadecimal: a worker refuses a call for another one."""
-    approvers: str = ""
-    """Group that decides about its calls; empty: the task's."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """A record of `agent-events`."""
 
@@ -77,26 +35,36 @@ class Amounts:
 class CallModel:
     """Ask the planner."""
 
-    workspace: str
-    """Name of the workspace."""
-    person: Person
-    """With whose access."""
-    goal: str
-    """What is to be done."""
-    planner: str
-    """`rules`, or the language model."""
-    prompt: str
-    """Name and version of the prompt."""
     step: int
     """The step that it plans."""
-    tools: list[ToolPolicy]
-    """The tools that may be called."""
     first: Place
-    """The task's first record."""
+    """The task's first record, which pins goal, person, planner, prompt and tools."""
     history: list[Place]
     """The records that make up the prompt, oldest first."""
     left: Amounts
     """What is left of the budget."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """Who asks, with the access that was granted at that moment."""
+
+    subject: str
+    """Stable id."""
+    groups: list[str]
+    """Groups the person is in."""
+    name: str = ""
+    """Name to show."""
+    clearance: int = 0
+    """Clearance."""
+
+
+class Risk(StrEnum):
+    """What a call may do to the world: nothing, something that can be undone, something that cannot."""
+
+    READ = "read"
+    WRITE = "write"
+    IRREVERSIBLE = "irreversible"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +86,7 @@ class CallTool:
     arguments: str
     """Arguments, canonical JSON."""
     schema: str
-    """SHA-256 of the arguments' JSON schema, hexadecimal."""
+    """First 16 hexadecimal digits of the SHA-256 of the arguments' JSON schema."""
     timeout: float
     """Seconds until it is given up."""
     key: str
@@ -139,6 +107,26 @@ class AgentCommand:
     """When, in milliseconds since the epoch."""
     body: CallModel | CallTool
     """What."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolPolicy:
+    """How a task may use a tool; pinned when the task begins."""
+
+    name: str
+    """Name of the tool."""
+    risk: Risk
+    """What its calls may do."""
+    timeout: float
+    """Seconds until a call is given up."""
+    tries: int
+    """Most times that a call is tried that failed and may be tried again."""
+    backoff: float
+    """Seconds before the second try; doubled before each further one."""
+    schema: str
+    """First 16 hexadecimal digits of the SHA-256 of its arguments' JSON schema: a worker refuses a call for another one."""
+    approvers: str = ""
+    """Group that decides about its calls; empty: the task's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -496,26 +484,14 @@ class AgentState:
     """Version of the state machine that wrote it."""
     task: str
     """Id of the task."""
-    workspace: str
-    """Name of the workspace."""
-    owner: Person
-    """Who asked."""
-    goal: str
-    """What is to be done."""
+    request: bytes
+    """Its TaskRequested, encoded as a record by itself: what was pinned."""
     status: TaskStatus
     """Where it stands."""
     step: int
     """The current step; 0 before the first."""
-    planner: str
-    """`rules`, or the language model."""
-    prompt: str
-    """Name and version of the planner's prompt."""
-    tools: list[ToolPolicy]
-    """The tools it may use."""
-    approvals: Approvals
-    """Who decides."""
     limits: Amounts
-    """Its budget."""
+    """Its budget, with what was added."""
     spent: Amounts
     """What was spent of it."""
     requested_at: int
@@ -1313,7 +1289,7 @@ class Tool:
     schema: str
     """JSON schema of its arguments, canonical JSON."""
     schema_hash: str
-    """SHA-256 of it, hexadecimal."""
+    """First 16 hexadecimal digits of its SHA-256."""
     risk: Risk
     """What its calls may do."""
     timeout: float
@@ -1473,6 +1449,7 @@ EVENTS: tuple[type, ...] = (
     Feedback,
     Index,
     QuestionAsked,
+    TaskRequested,
     TaskResult,
     Tool,
     Turn,
