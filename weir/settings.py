@@ -91,6 +91,19 @@ class Settings(BaseSettings):
     views_lag: float = Field(2.0, gt=0, description="Seconds that the access view may be behind before answers wait.")
     drain_timeout: float = Field(5.0, gt=0, description="Seconds a worker gets to finish before it hands over.")
 
+    # -- tasks: what is pinned when one begins --------------------------------------------------------------------
+    approver_group: str = Field("approvers", description="Group that decides about what a task may not do alone.")
+    approval_expires: int = Field(259_200, gt=0, le=5_184_000, description="Seconds until a proposal expires.")
+    approve_own: bool = Field(False, description="Whether who asked for a task may decide about it, being in the "
+                              "group.")
+    task_steps: int = Field(30, gt=0, description="Most steps of a task before a person must add to its budget.")
+    task_tokens: int = Field(200_000, gt=0, description="Most tokens of a task, read and written, likewise.")
+    task_micros: int = Field(5_000_000, ge=0, description="Most money of a task, in millionths of the currency of the "
+                             "prices, likewise.")
+    task_seconds: int = Field(604_800, gt=0, le=5_184_000, description="Most wall time of a task in seconds, likewise; "
+                              "at most 60 days.")
+    tasks_per_minute: int = Field(30, gt=0, description="Tasks one person may begin in a minute.")
+
     # -- processes ------------------------------------------------------------------------------------------------
     process: str = Field("", description="Name of this process in logs and metrics; set by the supervisor.")
     instance: str = Field("0", description="Number of this process among its equals.")
