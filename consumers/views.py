@@ -1,4 +1,4 @@
-"""The log as read models in Elasticsearch: documents with their access, their statuses, and finished turns.
+"""The log as read models in Elasticsearch: documents with their access, their statuses, turns, tasks, proposals, usage.
 
 Each view is filled by a group of its own, so that a flood of statuses never holds access rights up. Writes carry the
 version of what they say; an older one changes nothing.
@@ -14,7 +14,7 @@ from typing import Any
 from elasticsearch import AsyncElasticsearch
 
 from schemas import topics
-from schemas.events import DocumentStatus, Turn
+from schemas.events import AgentEvent, AgentState, Decision, DocumentStatus, TaskResult, Turn, Usage
 from weir import telemetry
 from weir.documents.names import document_names
 from weir.errors import InputError, Unavailable
@@ -25,7 +25,7 @@ from weir.kafka.records import Record
 from weir.kafka.worker import Worker
 from weir.settings import Settings
 from weir.stores import elasticsearch
-from weir.views import documents, elastic, status, turns
+from weir.views import decisions, documents, elastic, status, tasks, turns, usage
 from weir.views.progress import Progress
 from weir.views.store import ViewStore, current, open_view
 
@@ -77,10 +77,46 @@ def turn_rows(record: Record) -> Iterable[Row]:
         yield event.turn, None, turns.turn_document(event)
 
 
+def task_rows(record: Record) -> Iterable[Row]:
+    event: AgentState | None = record.event
+    if not record.key.startswith("!"):  # the engine's own marks
+        yield record.key, record.offset, tasks.state_document(record.key, event)
+
+
+def result_rows(record: Record) -> Iterable[Row]:
+    event: TaskResult | None = record.event
+    if event is not None:
+        yield event.task, record.offset, tasks.result_document(event)
+
+
+def event_rows(record: Record) -> Iterable[Row]:
+    event: AgentEvent | None = record.event
+    if event is not None:
+        happened = tasks.Happened(record.partition, record.offset, event)
+        yield tasks.event_id(event.task, record.offset), None, tasks.event_document(happened)
+
+
+def decision_rows(record: Record) -> Iterable[Row]:
+    event: Decision | None = record.event
+    if event is not None:
+        yield event.approval, decisions.decision_version(event), decisions.decision_document(event)
+
+
+def usage_rows(record: Record) -> Iterable[Row]:
+    event: Usage | None = record.event
+    if event is not None:
+        yield f"{record.partition}/{record.offset}", None, usage.usage_document(event)
+
+
 VIEWS = (
     View("documents", topics.DOCUMENTS, documents.view_index, documents.PROPERTIES, document_rows, progress=True),
     View("statuses", topics.DOCUMENT_STATUS, status.statuses_index, status.PROPERTIES, status_rows),
     View("turns", topics.TURNS, turns.turns_index, turns.PROPERTIES, turn_rows),
+    View("tasks", topics.AGENT_STATE, tasks.tasks_index, tasks.PROPERTIES, task_rows),
+    View("task-results", topics.TASK_RESULTS, tasks.results_index, tasks.PROPERTIES, result_rows),
+    View("task-events", topics.AGENT_EVENTS, tasks.events_index, tasks.EVENT_PROPERTIES, event_rows),
+    View("decisions", topics.DECISIONS, decisions.decisions_index, decisions.PROPERTIES, decision_rows),
+    View("usage", topics.USAGE, usage.usage_index, usage.PROPERTIES, usage_rows),
 )
 
 
@@ -90,11 +126,14 @@ async def fill(settings: Settings, producer: Producer, es: AsyncElasticsearch, v
     topic = view.topic.named(settings.prefix)
 
     async def handle(records: list[Record]) -> None:
+        rows: dict[str, tuple[int | None, dict[str, Any]]] = {}
+        for row, version, body in (found for record in records for found in view.rows(record)):
+            if row not in rows or (rows[row][0] or 0) <= (version or 0):
+                rows[row] = version, body  # of one row in a batch the newest counts: a live task has many snapshots
         operations: list[dict[str, Any]] = []
-        for record in records:
-            for row, version, body in view.rows(record):
-                fence = {} if version is None else {"version": version, "version_type": "external_gte"}
-                operations += [{"index": {"_index": store.index, "_id": row} | fence}, body]
+        for row, (version, body) in rows.items():
+            fence = {} if version is None else {"version": version, "version_type": "external_gte"}
+            operations += [{"index": {"_index": store.index, "_id": row} | fence}, body]
         await elastic.bulk(es, operations)
 
     worker = Worker(settings, name=view.group(store), topics=[topic],
