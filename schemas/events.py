@@ -510,6 +510,8 @@ class AgentState:
     """The live attempt of it."""
     model_due: int = 0
     """When the next attempt begins, in milliseconds since the epoch; 0: it runs."""
+    unread: bool = False
+    """Whether a person has told it something since the planner was asked."""
     calls: list[Call] = field(default_factory=list)
     """Calls of the current step."""
     wave: int = 0
@@ -527,7 +529,7 @@ class AgentState:
     resumes: TaskStatus | None = None
     """Of a paused task: where it goes on."""
     approval: str = ""
-    """Id of the open proposal about the budget or about taking something back; empty: none."""
+    """Id of the open proposal about the budget; empty: none."""
     due: int = 0
     """When that proposal expires, in milliseconds since the epoch; 0: never."""
     forked_from: str = ""
