@@ -87,10 +87,20 @@ async def test_every_answer_is_whole_while_workers_are_killed_and_frozen(tmp_pat
                     await made.start(victim)
 
         await asyncio.gather(ask(), disturb())
+        failures = 0
         async with elasticsearch(made.settings) as es:
             for answer, number in asked.items():
                 ended: Answer = await asker.ended(answer, 90)
-                assert isinstance(ended.terminal, Done), ended.terminal
+                while isinstance(ended.terminal, Failed):
+                    # A server that was too slow: told as it should be, once, and asked again.
+                    assert ended.terminal.retriable, ended.terminal
+                    assert shown(asker, answer)[1] == 1
+                    failures += 1
+                    assert failures < QUESTIONS, ended.terminal
+                    await asyncio.sleep(ended.terminal.retry_after or 1.0)
+                    answer = await asker.ask(f"What is the notice period of contract {TREES[number]}?")
+                    ended = await asker.ended(answer, 90)
+                assert isinstance(ended.terminal, Done)
                 assert f"{number + 20} days" in ended.terminal.text
                 assert shown(asker, answer) == (ended.terminal.text, 1)
                 turn = await turn_of(TurnViews(es, made.settings), answer)

@@ -7,8 +7,6 @@ processes make there carries a prefix of its own and is removed at the end.
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import os
 import random
 import secrets
 import signal
@@ -32,7 +30,9 @@ from weir.settings import Port, Settings, environment
 from weir.stores import elasticsearch, milvus
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = tuple(process.name for process in PROCESSES)
+TASKS = frozenset({"streams.agents", "streams.planner", "consumers.tools", "infra.local.mail"})
+NAMES = tuple(process.name for process in PROCESSES if process.name not in TASKS)
+"""What documents and answers need; the tests of tasks name theirs."""
 PATIENCE = 180.0
 """Seconds that anything may take on a busy machine."""
 STOP_SECONDS = 15.0
@@ -60,8 +60,9 @@ class System:
             module = next(process.module for process in PROCESSES if process.name == name)
             with self.log(name).open("ab") as log:
                 self._children[name] = subprocess.Popen(
-                    [sys.executable, "-u", "-m", module], env={**environment(settings), **threads}, cwd=ROOT,
-                    stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, preexec_fn=_die_with_parent)
+                    [sys.executable, "-u", "-m", "tests.kit.child", module], cwd=ROOT,
+                    env={**environment(settings), **threads}, stdin=subprocess.DEVNULL, stdout=log,
+                    stderr=subprocess.STDOUT)
 
     async def start(self, *names: str) -> None:
         """Starts processes, all where none is named, and waits until each answers on its port."""
@@ -224,10 +225,3 @@ async def _remove_indices(es: AsyncElasticsearch, prefix: str) -> None:
     for index in await es.indices.get(index=f"{prefix}*"):
         with suppress(NotFoundError):
             await es.indices.delete(index=index)
-
-
-def _die_with_parent() -> None:
-    """A test that is killed leaves nothing behind (PR_SET_PDEATHSIG)."""
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-    if os.getppid() == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
