@@ -11,6 +11,7 @@ from aiohttp import web
 
 from gateway import (
     answers,
+    approvals,
     auth,
     chat_completions,
     conversations,
@@ -21,15 +22,18 @@ from gateway import (
     search,
     sessions,
     sign_in,
+    tasks,
     workspaces,
 )
 from gateway.asking import Asking
 from gateway.catch_up import CatchUp
 from gateway.http import SERVICES, Services, error_response
 from gateway.limits import Limits
+from gateway.live import Live
 from gateway.metrics import REFUSED
 from gateway.open_answers import OpenAnswers
 from gateway.origins import Origins
+from gateway.tasking import Tasking
 from gateway.withhold import SourceAccess
 from weir import stores, telemetry
 from weir.clock import Clock
@@ -39,8 +43,11 @@ from weir.index.indexes import Indexes
 from weir.kafka.producer import Producer
 from weir.oidc import Provider
 from weir.settings import Settings
+from weir.views.decisions import DecisionViews
 from weir.views.documents import DocumentViews
+from weir.views.tasks import TaskViews
 from weir.views.turns import TurnViews
+from weir.views.usage import UsageViews
 
 log = telemetry.logger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -62,15 +69,20 @@ async def services(settings: Settings, producer: Producer, clock: Clock) -> Asyn
     indexes, open_workspaces = Indexes(settings), workspaces.Workspaces(settings, producer, clock)
     open_answers = OpenAnswers(settings, limits, CatchUp(settings, clock))
     asking = Asking(settings, producer, open_answers, turns, sources, open_workspaces, clock)
+    task_views = TaskViews(es, settings)
+    live = Live(settings, task_views)
+    tasking = Tasking(settings, producer, live, task_views, open_workspaces, limits, clock)
     started: list[Callable[[], Awaitable[None]]] = [es.close, verifier.close]
     try:
-        for part in (open_answers, indexes, open_workspaces, documents_view):
+        for part in (open_answers, indexes, open_workspaces, documents_view, live, tasking):
             await part.start()
             started.append(part.close)
         yield Services(
             settings=settings, clock=clock, producer=producer, verifier=verifier, origins=Origins(settings),
             limits=limits, es=es, indexes=indexes, documents=documents_view, turns=turns, sources=sources,
-            workspaces=open_workspaces, open_answers=open_answers, asking=asking, sessions=sessions.Sessions())
+            workspaces=open_workspaces, open_answers=open_answers, asking=asking, sessions=sessions.Sessions(),
+            tasks=task_views, decisions=DecisionViews(es, settings), usage=UsageViews(es, settings), live=live,
+            tasking=tasking)
     finally:
         for close in reversed(started):
             await close()
@@ -117,6 +129,22 @@ ROUTES = [
     web.get("/v1/workspaces", workspaces.list_workspaces),
     web.get(_W, workspaces.get_workspace),
     web.put(_W, workspaces.put_workspace),
+    web.post(f"{_W}/tasks", tasks.begin),
+    web.get("/v1/tasks", tasks.list_tasks),
+    web.get("/v1/tasks/{task}", tasks.get_task),
+    web.get("/v1/tasks/{task}/plans/{offset}", tasks.get_event),
+    web.get("/v1/tasks/{task}/artefacts/{name}", tasks.get_artefact),
+    web.post("/v1/tasks/{task}/cancel", tasks.cancel),
+    web.post("/v1/tasks/{task}/messages", tasks.message),
+    web.post("/v1/tasks/{task}/budget", tasks.budget),
+    web.post("/v1/tasks/{task}/fork", tasks.fork),
+    web.get("/v1/approvals", approvals.list_approvals),
+    web.post("/v1/approvals/verdicts", approvals.give_verdicts),
+    web.get("/v1/approvals/{approval}", approvals.get_approval),
+    web.post("/v1/approvals/{approval}/verdict", approvals.give_verdict),
+    web.get("/v1/tools", tasks.tools),
+    web.get("/v1/usage", tasks.usage),
+    web.post("/v1/route", tasks.route),
     web.get(f"{_W}/documents", documents.list_documents),
     web.post(f"{_W}/documents", documents.publish),
     web.get(f"{_W}/documents/{{document}}", documents.status),

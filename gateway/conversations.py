@@ -18,8 +18,8 @@ PAGE = 50
 
 async def list_conversations(request: web.Request) -> web.Response:
     services, person = request.app[SERVICES], person_of(request)
-    found = await services.turns.conversations(person.subject, _number(request, "limit", PAGE, 200),
-                                               _number(request, "before", None))
+    found = await services.turns.conversations(person.subject, number(request, "limit", PAGE, 200),
+                                               number(request, "before", None))
     return json_response({"conversations": found})
 
 
@@ -60,7 +60,7 @@ def _shown(turn: Turn) -> dict[str, Any]:
     return shown | {"failed": {"code": turn.code, "message": turn.message} if failed else None}
 
 
-def _number(request: web.Request, name: str, default: Any, most: int | None = None) -> Any:
+def number(request: web.Request, name: str, default: Any, most: int | None = None) -> Any:
     text = request.query.get(name)
     if text is None:
         return default

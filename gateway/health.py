@@ -9,7 +9,7 @@ from gateway.http import SERVICES, json_response
 
 async def healthz(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
-    alive = services.open_answers.frames.alive
+    alive = services.open_answers.frames.alive and services.live.alive
     return json_response({"alive": alive, "sessions": services.sessions.count,
                           "open_answers": services.limits.open_answers}, status=200 if alive else 503)
 

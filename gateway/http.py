@@ -16,15 +16,20 @@ from weir.identity import Identity, Verifier
 from weir.index.indexes import Indexes
 from weir.kafka.producer import Producer
 from weir.settings import Settings
+from weir.views.decisions import DecisionViews
 from weir.views.documents import DocumentViews
+from weir.views.tasks import TaskViews
 from weir.views.turns import TurnViews
+from weir.views.usage import UsageViews
 
 if TYPE_CHECKING:
     from gateway.asking import Asking
     from gateway.limits import Limits
+    from gateway.live import Live
     from gateway.open_answers import OpenAnswers
     from gateway.origins import Origins
     from gateway.sessions import Sessions
+    from gateway.tasking import Tasking
     from gateway.withhold import SourceAccess
     from gateway.workspaces import Workspaces
 
@@ -48,6 +53,11 @@ class Services:
     open_answers: OpenAnswers
     asking: Asking
     sessions: Sessions
+    tasks: TaskViews
+    decisions: DecisionViews
+    usage: UsageViews
+    live: Live
+    tasking: Tasking
 
 
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)

@@ -47,6 +47,7 @@ class Limits:
         self._settings = settings
         self._questions = TokenBuckets(settings.questions_per_minute, clock)
         self._publishes = TokenBuckets(settings.publishes_per_minute, clock)
+        self._tasks = TokenBuckets(settings.tasks_per_minute, clock)
         self._sign_ins = TokenBuckets(10, clock)
         self._open: Counter[str] = Counter()
 
@@ -80,6 +81,12 @@ class Limits:
         """Raises: Overloaded: the person publishes too fast."""
         if wait := self._publishes.take(subject):
             raise Overloaded(f"you may publish {self._settings.publishes_per_minute} documents a minute",
+                             retry_after=round(wait, 2))
+
+    def task(self, subject: str) -> None:
+        """Raises: Overloaded: the person begins tasks too fast."""
+        if wait := self._tasks.take(subject):
+            raise Overloaded(f"you may begin {self._settings.tasks_per_minute} tasks a minute",
                              retry_after=round(wait, 2))
 
     def sign_in(self, address: str) -> None:

@@ -172,7 +172,21 @@ class Token(Body):
     token: str
 
 
-MESSAGES: dict[str, type[Body]] = {"hello": Hello, "ask": Ask, "resume": Resume, "cancel": Cancel, "token": Token}
+class Watch(Body):
+    """Follow a task, or with `approvals` the approval queue."""
+
+    type: Literal["watch"]
+    task: Id | None = None
+    approvals: bool = False
+
+
+class Unwatch(Body):
+    type: Literal["unwatch"]
+    task: Id
+
+
+MESSAGES: dict[str, type[Body]] = {"hello": Hello, "ask": Ask, "resume": Resume, "cancel": Cancel, "token": Token,
+                                   "watch": Watch, "unwatch": Unwatch}
 
 
 def parse(kind: type[B], plain: Any) -> B:

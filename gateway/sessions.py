@@ -1,8 +1,8 @@
 """A WebSocket session, `/v1/chat`: a small state machine between a socket and the answers its person follows.
 
     NEW ──hello (token or cookie)──▶ READY ──the token ends──▶ EXPIRED ──token──▶ READY
-     │ anything else: 4401             │ ask, resume, cancel      │ anything else: `token_expired`, the socket lives
-     └────────────────▶ CLOSED ◀───────┴──────────────────────────┘
+     │ anything else: 4401             │ ask, resume, cancel,     │ anything else: `token_expired`, the socket lives
+     └────────────────▶ CLOSED ◀───────┴── watch ─────────────────┘
 
 Answers that are already streaming go on while the token is over. Nothing waits for a slow client: once more messages
 wait than it may leave waiting, it is dropped with a close code that says it may resume.
@@ -22,9 +22,10 @@ from aiohttp import web
 from gateway.asking import Asking, Following
 from gateway.auth import COOKIE
 from gateway.http import SERVICES, Services
+from gateway.live import Live, Watcher
 from gateway.metrics import REFUSED, SESSIONS, SLOW_CLIENTS
 from gateway.outbox import Outbox, SlowClient
-from gateway.requests import MESSAGES, Ask, Body, Cancel, Hello, Resume, Token, parse
+from gateway.requests import MESSAGES, Ask, Body, Cancel, Hello, Resume, Token, Unwatch, Watch, parse
 from gateway.wire import SUBPROTOCOL, Cursor, dumps, error_message
 from weir import telemetry
 from weir.errors import BadRequest, Forbidden, NotSignedIn, Overloaded, TokenExpired, WeirError
@@ -36,7 +37,7 @@ HELLO_WITHIN = 10.0
 HEARTBEAT = 20.0
 MAX_MESSAGE = 256 * 1024
 MAX_FOLLOWED = 64
-"""Answers that one socket follows at a time."""
+"""Answers that one socket follows at a time, and tasks that it watches."""
 CLOSE_WITHIN = 2.0
 
 
@@ -58,13 +59,16 @@ class Close(IntEnum):
 class Session:
     """One socket. `receive` is fed its messages; what it says goes into the outbox."""
 
-    def __init__(self, verifier: Verifier, asking: Asking, outbox: Outbox, now: Callable[[], float],
-                 cookie: str = "") -> None:
+    def __init__(self, verifier: Verifier, asking: Asking, live: Live, outbox: Outbox, now: Callable[[], float],
+                 admin_group: str, cookie: str = "") -> None:
         self.state = State.NEW
         self.identity: Identity | None = None
         self.close: Close | None = None
         self._verifier = verifier
         self._asking = asking
+        self._live = live
+        self._admin_group = admin_group
+        self._watcher: Watcher | None = None
         self._outbox = outbox
         self._now = now
         self._cookie = cookie
@@ -104,6 +108,13 @@ class Session:
                 self._spawn(self._resume(resume), answer=resume.answer, conversation=resume.conversation)
             case State.READY, Cancel() as cancel:
                 await self._asking.cancel(self._person, cancel.answer, cancel.conversation)
+            case State.READY, Watch(task=task, approvals=approvals):
+                if (task is None) == (not approvals):
+                    raise BadRequest("watch either a `task` or, with `approvals`, the approval queue")
+                self._spawn(self._watch(task), task=task)
+            case State.READY, Unwatch(task=task):
+                if self._watcher is not None:
+                    self._live.unwatch_task(self._watcher, task)
             case State.READY, Hello():
                 raise BadRequest("you have been welcomed already; send `token` to renew the token")
             case State.CLOSED, _:
@@ -141,6 +152,18 @@ class Session:
         self._follow(await self._asking.resume(self._person, resume.answer, resume.conversation, cursor,
                                                self._outbox.put))
 
+    async def _watch(self, task: str | None) -> None:
+        watcher = self._watcher
+        if watcher is None:
+            admin = self._admin_group in self._person.groups
+            watcher = self._watcher = self._live.watcher(self._person, admin, self._outbox.put)
+        if task is None:
+            self._live.watch_approvals(watcher)
+        elif len(watcher.tasks) >= MAX_FOLLOWED:
+            raise Overloaded(f"this connection watches {MAX_FOLLOWED} tasks already: open another", retry_after=5)
+        else:
+            await self._live.watch_task(watcher, task)
+
     def _room(self) -> None:
         self._followed = {a: f for a, f in self._followed.items() if f.opened is not None and not f.opened.finished}
         if len(self._followed) >= MAX_FOLLOWED:
@@ -153,7 +176,7 @@ class Session:
         if self.state is State.CLOSED:
             following.stop()
 
-    def _spawn(self, work: Coroutine[Any, Any, None], **about: str) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None], **about: str | None) -> None:
         async def run() -> None:
             try:
                 await work
@@ -175,6 +198,8 @@ class Session:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for following in self._followed.values():
             following.stop()
+        if self._watcher is not None:
+            self._live.leave(self._watcher)
 
 
 class Sessions:
@@ -200,7 +225,8 @@ class Sessions:
         outbox = Outbox(services.settings.session_buffer)
         # A cookie counts only with an Origin, which `check_socket` has found to be ours.
         cookie = request.cookies.get(COOKIE, "") if request.headers.get("Origin") else ""
-        session = Session(services.verifier, services.asking, outbox, lambda: services.clock() / 1000, cookie)
+        session = Session(services.verifier, services.asking, services.live, outbox,
+                          lambda: services.clock() / 1000, services.settings.admin_group, cookie)
         self._sockets.add(socket)
         SESSIONS.inc()
         writer = asyncio.create_task(_write(socket, outbox))

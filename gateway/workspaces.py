@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from typing import Any
 
+import orjson
 from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 
@@ -103,9 +106,11 @@ class Workspaces:
         return workspace
 
 
-async def audit(producer: Producer, settings: Settings, clock: Clock, person: Person, action: str, target: str) -> None:
+async def audit(producer: Producer, settings: Settings, clock: Clock, person: Person, action: str, target: str,
+                detail: Mapping[str, Any] | None = None) -> None:
     """Writes down who did what."""
-    event = Audit(subject=person.subject, action=action, target=target, at=clock())
+    event = Audit(subject=person.subject, action=action, target=target, at=clock(),
+                  detail=orjson.dumps(detail).decode() if detail else "")
     await producer.send(topics.AUDIT.named(settings.prefix), person.subject, event)
 
 

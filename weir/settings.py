@@ -89,6 +89,8 @@ class Settings(BaseSettings):
     answer_queue: float = Field(60.0, gt=0, description="Seconds a question may wait for a worker before it is refused "
                                 "with a time to ask again.")
     views_lag: float = Field(2.0, gt=0, description="Seconds that the access view may be behind before answers wait.")
+    engine_interval: float = Field(0.1, ge=0, le=2, description="Seconds that the engine of the agents keeps a "
+                                   "transaction open; 0 commits after each batch.")
     drain_timeout: float = Field(5.0, gt=0, description="Seconds a worker gets to finish before it hands over.")
 
     # -- tasks: what is pinned when one begins --------------------------------------------------------------------
@@ -98,7 +100,7 @@ class Settings(BaseSettings):
                               "group.")
     task_steps: int = Field(30, gt=0, description="Most steps of a task before a person must add to its budget.")
     task_tokens: int = Field(200_000, gt=0, description="Most tokens of a task, read and written, likewise.")
-    task_micros: int = Field(5_000_000, ge=0, description="Most money of a task, in millionths of the currency of the "
+    task_micros: int = Field(5_000_000, gt=0, description="Most money of a task, in millionths of the currency of the "
                              "prices, likewise.")
     task_seconds: int = Field(604_800, gt=0, le=5_184_000, description="Most wall time of a task in seconds, likewise; "
                               "at most 60 days.")
