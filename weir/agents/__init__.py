@@ -1,0 +1,1 @@
+"""Tasks of agents: the pure state machine, and the planners that it asks."""
