@@ -26,6 +26,8 @@ class Port(IntEnum):
     TRITON_METRICS = 9
     MILVUS_ETCD = 10
     MILVUS_ETCD_PEER = 11
+    MAIL = 12
+    MAIL_PAGE = 13
     METRICS = 20
     """First of the ports on which Weir's own processes serve Prometheus metrics, one each."""
     MILVUS_PROXY_INTERNAL = 80

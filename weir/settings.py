@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -106,6 +107,30 @@ class Settings(BaseSettings):
                               "at most 60 days.")
     tasks_per_minute: int = Field(30, gt=0, description="Tasks one person may begin in a minute.")
 
+    # -- tools ----------------------------------------------------------------------------------------------------
+    tools: str = Field("", description="Names of the tools that tasks may use, separated by commas; empty: all that "
+                       "are configured.")
+    tool_concurrency: int = Field(16, gt=0, description="Calls that one tools worker runs at a time, of those that "
+                                  "read and of those that write.")
+    smtp: str = Field("", description="SMTP server for mails that tasks send, `host:port`; empty: the local one, which "
+                      "delivers to nobody and shows them on a page.")
+    smtp_from: str = Field("", description="Address that they come from; empty: `weir@localhost`.")
+    smtp_tls: Literal["none", "starttls", "tls"] = Field("none", description="How the connection is encrypted.")
+    smtp_username: str = Field("", description="User of the SMTP server.")
+    smtp_password_file: Path | None = Field(None, description="File that holds that user's password.")
+    mailbox: str = Field("", description="Where every mail sent can be found again: `maildir:PATH` or "
+                         "`imaps://user@host/Folder`. Without one nobody can tell whether a mail went out when its "
+                         "worker died, and a person is asked.")
+    mailbox_password_file: Path | None = Field(None, description="File that holds the mailbox's password.")
+    http_hosts: str = Field("", description="Hosts that tasks may call, separated by commas: `api.example.com`, "
+                            "`*.example.com`, `host:port`. Empty: none.")
+    database: str = Field("", description="Database that tasks may read: `sqlite:///PATH` or "
+                          "`postgresql://user@host/name`. Give it a user who may only read.")
+    database_password_file: Path | None = Field(None, description="File that holds the database's password.")
+    database_rows: int = Field(200, gt=0, le=10_000, description="Most rows of one query.")
+    database_timeout: float = Field(10.0, gt=0, le=300, description="Seconds that one query may take.")
+    mcp_servers: Path | None = Field(None, description="TOML file of the MCP servers whose tools tasks may use.")
+
     # -- processes ------------------------------------------------------------------------------------------------
     process: str = Field("", description="Name of this process in logs and metrics; set by the supervisor.")
     instance: str = Field("0", description="Number of this process among its equals.")
@@ -147,6 +172,23 @@ class Settings(BaseSettings):
     @cached_property
     def triton_address(self) -> str:
         return self.triton or f"{self.host}:{self.port(Port.TRITON_GRPC)}"
+
+    @cached_property
+    def smtp_address(self) -> str:
+        return self.smtp or f"{self.host}:{self.port(Port.MAIL)}"
+
+    @cached_property
+    def smtp_sender(self) -> str:
+        return self.smtp_from or "weir@localhost"
+
+    @cached_property
+    def maildir(self) -> Path:
+        """Where the local mail server keeps what it was given."""
+        return self.home.absolute() / "mail"
+
+    @cached_property
+    def mailbox_url(self) -> str:
+        return self.mailbox or ("" if self.smtp else f"maildir:{self.maildir}")
 
     @cached_property
     def gateway_url(self) -> str:

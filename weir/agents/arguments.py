@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 from jsonschema import Draft202012Validator, ValidationError
+from referencing import Registry
 
 from weir.errors import BadRequest
 
@@ -50,7 +51,8 @@ def checked(schema: str, arguments: str) -> dict[str, Any]:
 
 @lru_cache(maxsize=512)
 def _validator(schema: str) -> Any:
-    return Draft202012Validator(orjson.loads(schema))
+    # An empty registry: a schema never makes anybody fetch another one.
+    return Draft202012Validator(orjson.loads(schema), registry=Registry())
 
 
 def _first(errors: Iterator[ValidationError]) -> Iterator[ValidationError]:
