@@ -26,6 +26,7 @@ PROCESSES = (
     process("consumers.keywords", "elasticsearch"),
     process("streams.turns"),
     process("streams.watchdog"),
+    process("streams.agents"),
     process("streams.documents"),
     process("streams.embeddings", "triton"),
     process("consumers.vectors", "elasticsearch", "milvus"),

@@ -67,10 +67,11 @@ def transactional_config(settings: Settings, transactional_id: str, **extra: Any
         # The broker answers CONCURRENT_TRANSACTIONS once and the client waits this long: 92 ms a commit at the default.
         "retry.backoff.ms": 1,
         "retry.backoff.max.ms": 50,
-        # Long enough for a busy machine, short enough that a dead owner's transaction does not hold readers up.
-        "transaction.timeout.ms": 10_000,
+        # With the broker's sweep of 1 s below the session of a stateful worker: what a dead or frozen owner left open
+        # has been aborted when its successor begins.
+        "transaction.timeout.ms": 5_000,
         # librdkafka refuses a record that may outlive its transaction.
-        "delivery.timeout.ms": 10_000,
+        "delivery.timeout.ms": 5_000,
     } | _dotted(extra)
 
 
@@ -95,6 +96,22 @@ def consumer_config(settings: Settings, group: str, **extra: Any) -> Config:
         # What is read ahead, per consumer (64 MiB by default).
         "queued.max.messages.kbytes": 16_384,
         "isolation.level": "read_committed",
+    } | _dotted(extra)
+
+
+def stateful_config(settings: Settings, group: str, instance: str, **extra: Any) -> Config:
+    """A static member of `group` that keeps state for its partitions."""
+    return consumer_config(settings, group) | {
+        # A restart within the session gets the same partitions without a rebalance. With cooperative-sticky a member
+        # that is killed between its two phases leaves partitions without an owner for good.
+        "group.instance.id": instance,
+        "partition.assignment.strategy": "range",
+        "session.timeout.ms": 10_000,
+        # A position that the log no longer has must not become another one silently.
+        "auto.offset.reset": "error",
+        "fetch.wait.max.ms": 100,
+        "fetch.error.backoff.ms": 5,
+        "fetch.queue.backoff.ms": 5,
     } | _dotted(extra)
 
 
