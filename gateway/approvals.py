@@ -15,7 +15,7 @@ from gateway.http import SERVICES, Services, json_response, person_of
 from gateway.requests import read_json
 from gateway.task_requests import ManyVerdict, ManyVerdictsBody, VerdictBody
 from gateway.task_wire import shown_decision
-from gateway.tasking import NotKnownYet, Refused, event_id
+from gateway.tasking import NotKnownYet, Refused, Twice
 from gateway.wire import error_body
 from gateway.workspaces import audit
 from schemas.events import Choice, Decision, DecisionKind, Person, VerdictGiven
@@ -56,9 +56,8 @@ async def give_verdict(request: web.Request) -> web.Response:
     arguments = None
     if body.arguments is not None:
         arguments = await _edited(services, decision, body.choice, body.arguments)
-    event = event_id(decision.task, person.subject, body.request_id)
     return json_response(await _give(services, person, decision, body.choice, body.args_hash, body.reason, arguments,
-                                     event))
+                                     body.request_id))
 
 
 async def give_verdicts(request: web.Request) -> web.Response:
@@ -89,14 +88,14 @@ async def _one_of_many(services: Services, person: Person, decision: Decision, v
 
 
 async def _give(services: Services, person: Person, decision: Decision, choice: Choice, args_hash: str, reason: str,
-                arguments: str | None, event: str | None) -> dict[str, Any]:
+                arguments: str | None, request: str | None) -> dict[str, Any]:
     """Puts the verdict on the task's log and, whatever the engine replies, into the audit."""
     verdict = VerdictGiven(approval=decision.approval, args_hash=args_hash, choice=choice, person=person,
                            reason=reason, arguments=arguments)
     outcome = "accepted"
     try:
-        reply = await services.tasking.act(decision.task, verdict, event=event)
-    except (Refused, NotKnownYet) as e:
+        reply = await services.tasking.ask(decision.task, person, verdict, request)
+    except (Refused, Twice, NotKnownYet) as e:
         outcome = e.code
         raise
     except WeirError:

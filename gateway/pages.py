@@ -1,4 +1,4 @@
-"""The page: a few static files, read once, and the policy that keeps a browser from running anything else."""
+"""The pages: a few static files, read once, and the policy that keeps a browser from running anything else."""
 
 from __future__ import annotations
 
@@ -41,9 +41,13 @@ def load(folder: Path = FOLDER) -> dict[str, File]:
         if path.suffix in TYPES:
             body = path.read_bytes()
             name = path.relative_to(folder).as_posix()
-            files["/" if name == "index.html" else f"/{name}"] = File(
-                body, TYPES[path.suffix], hashlib.sha256(body).hexdigest()[:32])
+            files[_address(name)] = File(body, TYPES[path.suffix], hashlib.sha256(body).hexdigest()[:32])
     return files
+
+
+def _address(name: str) -> str:
+    """`/` for index.html, `/tasks` for tasks.html, the name for all else."""
+    return f"/{name.removesuffix('.html').removesuffix('index')}" if name.endswith(".html") else f"/{name}"
 
 
 def routes(files: dict[str, File]) -> list[web.RouteDef]:

@@ -40,10 +40,10 @@ log = telemetry.logger(__name__)
 
 REPLY_WITHIN = 10.0
 """Seconds that the engine gets to reply. It takes a fraction of one, unless it is being restarted."""
-FORBIDDEN = frozenset({"forbidden", "not_approver", "own_task", "own_edit"})
-"""Codes of the engine's replies that are about who asks."""
-KNOWN = frozenset({"known", "finished", "twice"})
-"""Codes of the engine's replies to a request for a task that it has seen before."""
+STATUSES = {"forbidden": 403, "bad_request": 400, "arguments": 400, "choice": 400}
+"""HTTP statuses of the engine's refusals by their codes; all others say that the task's state does not allow it."""
+KNOWN = "known"
+"""Code of the engine's reply to a request for a task that it has seen before."""
 
 
 class NotKnownYet(Unavailable):
@@ -59,7 +59,13 @@ class Refused(Conflict):
     def __init__(self, reply: AgentReply) -> None:
         super().__init__(reply.message)
         self.code = reply.code or self.code
-        self.status = 403 if reply.code in FORBIDDEN else 409
+        self.status = STATUSES.get(reply.code, self.status)
+
+
+class Twice(Conflict):
+    """A request that was received before."""
+
+    code = "twice"
 
 
 class Tasking:
@@ -112,7 +118,7 @@ class Tasking:
         except NotKnownYet:
             return task, False  # it is on the log, and begins when the engine reads it
         except Refused as refused:
-            if refused.code not in KNOWN:
+            if refused.code != KNOWN:
                 raise
         log.info("task", task=task, workspace=workspace)
         return task, True
@@ -144,11 +150,25 @@ class Tasking:
             raise NotFound("you have no such task; one that was asked for a moment ago appears within a second")
         return found
 
+    async def ask(self, task: str, person: Person, body: Any, request: str | None = None) -> AgentReply:
+        """As `act`; with the id of a request, the same request twice counts once.
+
+        Raises:
+            Refused: the engine refuses, or had this request before; nothing has changed.
+        """
+        if request is None:
+            return await self.act(task, body)
+        event = hashlib.sha256("\0".join(("act", task, person.subject, request)).encode()).hexdigest()[:32]
+        if await self._views.happened(task, event):
+            raise Twice(f"this request was received before and counts once; GET /v1/tasks/{task} says where the task "
+                        "stands")
+        return await self.act(task, body, event=event)
+
     async def act(self, task: str, body: Any, *, event: str | None = None) -> AgentReply:
         """Puts an event on the task's log and waits for the engine's reply.
 
         Args:
-            event: its id; the same one twice counts once.
+            event: its id; the engine takes no notice of one that it has had.
 
         Raises:
             Refused: the engine refuses; nothing has changed.
@@ -171,13 +191,6 @@ class Tasking:
         if not reply.accepted:
             raise Refused(reply)
         return reply
-
-
-def event_id(task: str, subject: str, request: str | None) -> str | None:
-    """Id of an event that a person asked for with `request`; the same request twice is the same event."""
-    if request is None:
-        return None
-    return hashlib.sha256("\0".join(("act", task, subject, request)).encode()).hexdigest()[:32]
 
 
 def planner(settings: Settings) -> str:

@@ -20,12 +20,10 @@ from gateway.task_requests import (
     TaskBody,
 )
 from gateway.task_wire import shown_decision, shown_steps, shown_task
-from gateway.tasking import event_id
 from gateway.workspaces import audit
 from schemas.events import AgentReply, BudgetAdded, CancelRequested, MessageSent, ModelReplied, Place
 from weir.agents.draft import HISTORY
 from weir.errors import BadRequest, Conflict, NotFound
-from weir.views.decisions import may_decide
 from weir.views.steps import Transcript, fold
 from weir.views.tasks import Task
 from weir.views.usage import By
@@ -63,8 +61,12 @@ async def get_task(request: web.Request) -> web.Response:
     task = await services.tasking.own(person, request.match_info["task"])
     transcript = await _transcript(services, task)
     waits = [d for d in await services.decisions.many(shown_task(task)["waits_for"]) if d is not None]
+    approvals = task.request.approvals if task.request else None
+    budget = (approvals is not None and approvals.approvers in person.groups
+              and (approvals.by_owner or task.owner.subject != person.subject))
     return json_response({
-        **shown_task(task), **shown_steps(transcript), "proposals": [shown_decision(d, person) for d in waits]})
+        **shown_task(task), **shown_steps(transcript), "may_add_budget": budget,
+        "proposals": [shown_decision(d, person) for d in waits]})
 
 
 async def get_event(request: web.Request) -> web.Response:
@@ -97,8 +99,8 @@ async def get_artefact(request: web.Request) -> web.Response:
 async def cancel(request: web.Request) -> web.Response:
     services, person, task = await _own(request)
     body = await read_json(request, CancelTaskBody)
-    reply = await services.tasking.act(task.task, CancelRequested(person=person, reason=body.reason),
-                                       event=event_id(task.task, person.subject, body.request_id))
+    reply = await services.tasking.ask(task.task, person, CancelRequested(person=person, reason=body.reason),
+                                       body.request_id)
     await audit(services.producer, services.settings, services.clock, person, "cancel_task", task.task)
     return _replied(reply)
 
@@ -106,22 +108,19 @@ async def cancel(request: web.Request) -> web.Response:
 async def message(request: web.Request) -> web.Response:
     services, person, task = await _own(request)
     body = await read_json(request, MessageBody)
-    reply = await services.tasking.act(task.task, MessageSent(person=person, text=body.text),
-                                       event=event_id(task.task, person.subject, body.request_id))
+    reply = await services.tasking.ask(task.task, person, MessageSent(person=person, text=body.text), body.request_id)
     return _replied(reply)
 
 
 async def budget(request: web.Request) -> web.Response:
-    """More budget: by somebody who may decide about the task's budget, or an administrator."""
+    """More budget: by somebody of the group that decides about the task. The engine checks that."""
     services, person = request.app[SERVICES], person_of(request)
     body = await read_json(request, BudgetBody)
     added, name = body.amounts(), request.match_info["task"]
     task = await services.tasks.get(name)
-    asked = await services.decisions.get(task.state.approval) if task and task.state and task.state.approval else None
-    if task is None or not (services.workspaces.admin(person) or (asked and may_decide(person, asked))):
+    if task is None or task.request is None or task.request.approvals.approvers not in person.groups:
         await services.tasking.own(person, name)
-    reply = await services.tasking.act(name, BudgetAdded(person=person, added=added),
-                                       event=event_id(name, person.subject, body.request_id))
+    reply = await services.tasking.ask(name, person, BudgetAdded(person=person, added=added), body.request_id)
     await audit(services.producer, services.settings, services.clock, person, "add_budget", name)
     return _replied(reply)
 

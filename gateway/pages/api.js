@@ -8,14 +8,13 @@ export class ApiError extends Error {
   }
 }
 
-export async function call(method, path, body) {
+export const call = (method, path, body) => callText(method, path, body === undefined ? undefined : JSON.stringify(body));
+
+/** The same with a body that is JSON text already. */
+export async function callText(method, path, body) {
   let response;
   try {
-    response = await fetch(path, {
-      method,
-      headers: body === undefined ? {} : { "Content-Type": "application/json" },
-      body: body === undefined ? undefined : JSON.stringify(body),
-    });
+    response = await fetch(path, { method, headers: body === undefined ? {} : { "Content-Type": "application/json" }, body });
   } catch {
     throw new ApiError(0, { code: "unavailable", message: "Weir does not answer. Is it running?" });
   }

@@ -5,6 +5,7 @@ import { call, quoted } from "./api.js";
 import { $, ago, make } from "./dom.js";
 import { closePanel } from "./panel.js";
 import { search } from "./search.js";
+import { countPending, newId } from "./shell.js";
 import { signedIn, signOut } from "./sign_in.js";
 import { Connection } from "./socket.js";
 
@@ -31,12 +32,23 @@ function announce(text) {
 
 async function start() {
   const person = await signedIn();
+  const address = new URLSearchParams(location.search);
+  const then = address.get("then") ?? "";
+  if (/^\/(tasks|approvals)(#[\w-]*)?$/.test(then)) {
+    location.replace(then);
+    return;
+  }
   $("who").textContent = person.name;
   $("shell").hidden = false;
   await Promise.all([loadWorkspaces(), loadConversations()]);
+  countPending();
   connection.connect();
   drawExamples();
   $("question").focus();
+  if (address.get("ask")) {
+    history.replaceState(null, "", "/");
+    submit(address.get("ask"), true);
+  }
 }
 
 async function loadWorkspaces() {
@@ -97,14 +109,15 @@ async function openConversation(conversation) {
   }
 }
 
-function submit(question) {
+/** `plain`: it is a question, whatever the router would say. */
+function submit(question, plain = false) {
   if (state.running || !question.trim()) return;
   $("question").value = "";
   grow();
   closePanel(false);
   $("welcome").hidden = true;
   if (state.mode === "search") find(question.trim());
-  else ask(question.trim());
+  else ask(question.trim(), plain);
 }
 
 async function find(question) {
@@ -114,12 +127,41 @@ async function find(question) {
   announce(element.querySelector(".hint, .failed")?.textContent ?? "");
 }
 
-function ask(question) {
+async function ask(question, plain) {
   if (!state.conversation) $("turns").replaceChildren();
+  if (!plain && !state.conversation) {
+    state.running = "routing";
+    const routed = await call("POST", "/v1/route", { text: question }).catch(() => null);
+    state.running = null;
+    if (routed?.kind === "task") {
+      suggestTask(question, routed.why);
+      return;
+    }
+  }
   const turn = new Turn(question, state.workspace, { retry });
   $("turns").append(turn.element);
   turn.element.scrollIntoView({ block: "start" });
   run(turn);
+}
+
+/** What reads like a task is not answered as a question before somebody says so. */
+function suggestTask(goal, why) {
+  const said = make("p", { class: "error-text", role: "alert" });
+  const element = make("article", { class: "turn" }, make("h2", { tabIndex: -1 }, goal),
+    make("div", { class: "absent" }, make("p", {}, make("strong", {}, "This reads like a task. "), why),
+      make("div", { class: "choices" },
+        make("button", { type: "button", class: "primary", onclick: async () => {
+          try {
+            const made = await call("POST", `/v1/workspaces/${quoted(state.workspace)}/tasks`, { goal, request_id: newId() });
+            location.assign(`/tasks#${made.task}`);
+          } catch (error) {
+            said.textContent = error.message;
+          }
+        } }, "Start the task"),
+        make("button", { type: "button", class: "stop", onclick: () => { element.remove(); ask(goal, true); } }, "Answer it as a question")), said));
+  $("turns").append(element);
+  announce(`This reads like a task. ${why}`);
+  element.querySelector("button").focus();
 }
 
 function retry(turn) {
@@ -131,7 +173,7 @@ function retry(turn) {
 }
 
 function run(turn) {
-  const request = crypto.randomUUID?.() ?? String(Math.random()).slice(2) + Date.now();
+  const request = newId();
   state.running = request;
   busy(true);
   announce("Asking.");

@@ -9,7 +9,7 @@ from typing import Any, cast
 from elasticsearch import AsyncElasticsearch
 
 from schemas import codec
-from schemas.events import Decision, DecisionStatus, Person
+from schemas.events import Decision, DecisionKind, DecisionStatus, Person
 from weir.settings import Settings
 from weir.stores import elasticsearch_errors
 from weir.views import elastic
@@ -43,7 +43,10 @@ def decision_document(decision: Decision) -> dict[str, Any]:
 
 
 def may_decide(person: Person, decision: Decision) -> bool:
-    """Whether this person may decide about it, as far as one can say beforehand; the engine has the last word."""
+    """Whether this person may decide about it, as far as one can say beforehand; the engine has the last word. Who
+    asked for a task may always let it end where its budget does."""
+    if decision.kind is DecisionKind.BUDGET and decision.owner.subject == person.subject:
+        return True
     return (decision.approvers in person.groups and decision.editor != person.subject
             and (decision.by_owner or decision.owner.subject != person.subject))
 
@@ -75,10 +78,13 @@ class DecisionViews:
 
     async def to_decide(self, person: Person, limit: int = 100, before: int | None = None) -> list[Decision]:
         """What this person may decide now, oldest first; at most a second behind."""
-        own = {"bool": {"must": [{"term": {"owner": person.subject}}, {"term": {"by_owner": False}}]}}
+        mine, budget = {"term": {"owner": person.subject}}, {"term": {"kind": DecisionKind.BUDGET.value}}
+        of_the_group = {"bool": {
+            "must": {"terms": {"approvers": person.groups}},
+            "must_not": [{"bool": {"must": [mine, {"term": {"by_owner": False}}]}},
+                         {"term": {"editor": person.subject}}]}}
         return await self._search([
-            {"term": {"status": PENDING}}, {"terms": {"approvers": person.groups}},
-            {"bool": {"must_not": [own, {"term": {"editor": person.subject}}]}},
+            {"term": {"status": PENDING}}, {"bool": {"should": [of_the_group, {"bool": {"must": [mine, budget]}}]}},
             *_before("created_at", before)], limit, [{"created_at": "asc"}])
 
     async def history(self, person: Person, limit: int = 100, before: int | None = None, *,

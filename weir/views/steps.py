@@ -157,7 +157,7 @@ class _Folding:
             case BudgetAdded() as body:
                 self._note("budget", event.at, body.person, _amounts(body))
             case VerdictGiven() as body if self._counted(body):
-                if body.choice is Choice.DENY:
+                if body.choice not in (Choice.APPROVE, Choice.AGAIN) or body.arguments is not None:
                     self._remember(happened)
                 text = f"{body.choice.value}: {body.reason}" if body.reason else body.choice.value
                 self._note("verdict", event.at, body.person, text)

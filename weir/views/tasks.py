@@ -42,8 +42,8 @@ PROPERTIES = {
     "updated_at": LONG, "record": {"type": "binary"},
 }
 EVENT_PROPERTIES = {
-    "task": KEYWORD, "kind": KEYWORD, "partition": LONG, "offset": LONG, "at": LONG, "record": {"type": "binary"},
-    "whole": {"type": "binary"},
+    "task": KEYWORD, "event": KEYWORD, "kind": KEYWORD, "partition": LONG, "offset": LONG, "at": LONG,
+    "record": {"type": "binary"}, "whole": {"type": "binary"},
 }
 PAGE = 1000
 """Events of one search."""
@@ -179,7 +179,7 @@ def event_document(happened: Happened) -> dict[str, Any]:
     light, whole = event, None
     if isinstance(body, ModelReplied) and (body.prompt or body.reply):
         light, whole = replace(event, body=replace(body, prompt="", reply="")), _encoded(event)
-    return {"task": event.task, "kind": type(body).__name__, "partition": happened.partition,
+    return {"task": event.task, "event": event.event, "kind": type(body).__name__, "partition": happened.partition,
             "offset": happened.offset, "at": event.at, "record": _encoded(light), "whole": whole}
 
 
@@ -249,6 +249,13 @@ class TaskViews:
                 break
             after = found[-1].offset
         return found
+
+    async def happened(self, task: str, event: str) -> bool:
+        """Whether an event is in the task's transcript; at most a second behind."""
+        with elasticsearch_errors("looking for an event"):
+            found = await self._es.count(index=self._events, query={"bool": {"filter": [
+                {"term": {"task": task}}, {"term": {"event": event}}]}})
+        return bool(found["count"])
 
     async def event(self, task: str, offset: int) -> Happened | None:
         """One event, whole, by realtime GET."""

@@ -1,0 +1,53 @@
+/** What the pages share: who is here, the way to the other pages, the list at the side. */
+
+import { call } from "./api.js";
+import { $ } from "./dom.js";
+
+/** The person who is signed in; whoever is not goes to the first page and comes back. */
+export async function arrive() {
+  const session = await call("GET", "/v1/session");
+  if (!session.person) {
+    location.replace(`/?then=${encodeURIComponent(location.pathname + location.hash)}`);
+    return new Promise(() => {});
+  }
+  $("who").textContent = session.person.name;
+  $("sign-out").addEventListener("click", async () => {
+    await call("DELETE", "/v1/session");
+    location.assign("/");
+  });
+  $("menu").addEventListener("click", () => openSide(!$("side").classList.contains("open")));
+  $("veil").addEventListener("click", () => openSide(false));
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !$("side").classList.contains("open")) return;
+    openSide(false);
+    $("menu").focus();
+  });
+  $("shell").hidden = false;
+  return session.person;
+}
+
+export function openSide(open) {
+  $("side").classList.toggle("open", open);
+  $("menu").setAttribute("aria-expanded", String(open));
+  $("veil").hidden = !open;
+  if (open) $("side").querySelector("button, a")?.focus();
+}
+
+/** Says in the navigation how many proposals wait for this person. */
+export function showPending(count) {
+  $("pending").textContent = count > 99 ? "99+" : String(count);
+  $("pending").hidden = count === 0;
+  $("pending").setAttribute("aria-label", `${count} waiting`);
+}
+
+export async function countPending() {
+  const { approvals } = await call("GET", "/v1/approvals").catch(() => ({ approvals: [] }));
+  showPending(approvals.length);
+  return approvals;
+}
+
+export function announce(text) {
+  $("live").textContent = text;
+}
+
+export const newId = () => crypto.randomUUID?.() ?? String(Math.random()).slice(2) + Date.now();
