@@ -127,7 +127,7 @@ def _same(asked: list[Term], name: str) -> float:
     words = stems(name)
     both = coverage(asked, words)
     back = coverage(terms(name) or asked, {term.stem for term in asked})
-    return both * back if both >= 0.99 and back >= 0.5 else 0.0
+    return both * back if both >= 0.8 and back >= 0.5 else 0.0
 
 
 def _value(text: str, wanted: list[str], asked: list[Term]) -> tuple[str, float]:

@@ -59,7 +59,7 @@ class ConsumerThread:
     """Start with `start`, end with `close`. Counters are written by one side and read by the other."""
 
     def __init__(self, settings: Settings, group: str, topics: list[str], owner: Owner, *, replays: str, worker: str,
-                 max_in_flight: int, max_in_flight_bytes: int) -> None:
+                 max_in_flight: int, max_in_flight_bytes: int, ahead: bool = False) -> None:
         self._loop = asyncio.get_running_loop()
         self._topics = topics
         self._owner = owner
@@ -81,6 +81,9 @@ class ConsumerThread:
         # dozen idle workers cost the broker a tenth of a core.
         config = consumer_config(settings, group, fetch_wait_max_ms=200) | {"error_cb": self._error,
                                                                             "on_commit": self._committed}
+        if ahead:
+            # A command is seen when it is produced and not when its transaction ends.
+            config |= {"isolation.level": "read_uncommitted"}
         self._client = Client(config, logger=logging.getLogger("librdkafka"))
         self._thread = threading.Thread(target=self._run, name=f"kafka-{worker}", daemon=True)
 

@@ -47,11 +47,12 @@ class Worker:
         on_revoked: awaited when work on these partitions has ended, whether handed over or lost.
         max_in_flight: records that may be read and unfinished. A handler that holds records open needs room for them.
         max_in_flight_bytes: the same, in bytes as read.
+        ahead: read what is not committed yet. Only for work that may be done for nothing, and twice.
     """
 
     def __init__(self, settings: Settings, *, name: str, topics: list[str], handler: Handler, producer: Producer,
                  on_assigned: Hook | None = None, on_revoked: Hook | None = None, max_in_flight: int = 10_000,
-                 max_in_flight_bytes: int = 64 * 2**20) -> None:
+                 max_in_flight_bytes: int = 64 * 2**20, ahead: bool = False) -> None:
         self.settings = settings
         self.name = name
         self.group = settings.prefix + name
@@ -60,6 +61,7 @@ class Worker:
         self._producer = producer
         self._on_assigned, self._on_revoked = on_assigned, on_revoked
         self._limits = (max_in_flight, max_in_flight_bytes)
+        self._ahead = ahead
         self._dispatcher = Dispatcher(name, handler, Decoder(settings, producer.blobs), Graveyard(producer, self.group),
                                       self._left, self.crashed)
         self._moved: set[Assignment] = set()
@@ -80,7 +82,8 @@ class Worker:
         self._crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         most, most_bytes = self._limits
         self._thread = thread = ConsumerThread(self.settings, self.group, self._topics, self, replays=self._replays,
-                                               worker=self.name, max_in_flight=most, max_in_flight_bytes=most_bytes)
+                                               worker=self.name, max_in_flight=most, max_in_flight_bytes=most_bytes,
+                                               ahead=self._ahead)
         thread.start()
         log.info("working", worker=self.name, group=self.group, topics=self._topics)
         stopped: asyncio.Future[Any] = asyncio.ensure_future(stop.wait())
