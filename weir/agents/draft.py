@@ -30,7 +30,7 @@ from schemas.events import (
     ToolPolicy,
     Usage,
 )
-from weir.agents.status import check_call, check_task
+from weir.agents.status import SETTLED, check_call, check_task
 from weir.agents.transition import Transition
 
 HISTORY = 64
@@ -108,6 +108,8 @@ class Draft:
         """The call at `position` with another status and `changes`."""
         call = self.calls[position]
         check_call(call.status, status)
+        if status in SETTLED:  # nobody reads its arguments any more, and a snapshot is small
+            changes["arguments"] = ""
         call = replace(call, status=status, **changes)
         self.calls = [*self.calls[:position], call, *self.calls[position + 1:]]
         return call

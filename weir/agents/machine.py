@@ -53,6 +53,7 @@ _HANDLERS: dict[type, Callable[..., bool]] = {
 }
 FROM_PEOPLE = frozenset({TaskRequested, VerdictGiven, MessageSent, CancelRequested, BudgetAdded})
 """Events that are answered."""
+AGAIN = "this was received before, and answered then; look at the task"
 
 
 def transition(state: AgentState | None, event: AgentEvent, place: Place) -> Transition:
@@ -62,6 +63,9 @@ def transition(state: AgentState | None, event: AgentEvent, place: Place) -> Tra
         state: the task's snapshot; None where there is none.
         event: what has happened.
         place: where the event stands on `agent-events`.
+
+    Raises:
+        BadRecord: a newer machine wrote the snapshot.
     """
     if state is None:
         if type(event.body) is TaskRequested:
@@ -71,8 +75,8 @@ def transition(state: AgentState | None, event: AgentEvent, place: Place) -> Tra
         state = upgraded(state)
     kind = type(event.body)
     person = kind in FROM_PEOPLE
-    if person and kind is not TaskRequested and event.event in state.seen:
-        return _nothing(state)
+    if person and event.event in state.seen:
+        return replace(_nothing(state), replies=[_refusal(event, "known", AGAIN)])
     draft = open_draft(state, event, place)
     if person:
         draft.seen = [*state.seen[1 - SEEN:], event.event]
@@ -81,8 +85,7 @@ def transition(state: AgentState | None, event: AgentEvent, place: Place) -> Tra
     if not draft.replies:
         return _nothing(state)
     # A refusal changes nothing, except that this event has been answered.
-    known = replace(state, seen=draft.seen) if kind is not TaskRequested else state
-    return replace(_nothing(state), state=known, replies=draft.replies)
+    return replace(_nothing(state), state=replace(state, seen=draft.seen), replies=draft.replies)
 
 
 def requested(state: AgentState) -> TaskRequested:
@@ -101,8 +104,11 @@ def finished(event: AgentEvent) -> Transition:
         return _nothing(None)
     code, message = ("known", "this task was asked for before and has ended; its result says how") \
         if type(event.body) is TaskRequested else ("finished", "this task has ended, or there never was one")
-    reply = AgentReply(task=event.task, event=event.event, accepted=False, message=message, at=event.at, code=code)
-    return replace(_nothing(None), replies=[reply])
+    return replace(_nothing(None), replies=[_refusal(event, code, message)])
+
+
+def _refusal(event: AgentEvent, code: str, message: str) -> AgentReply:
+    return AgentReply(task=event.task, event=event.event, accepted=False, message=message, at=event.at, code=code)
 
 
 def _begin(event: AgentEvent, body: TaskRequested, place: Place) -> Transition:

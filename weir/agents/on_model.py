@@ -29,7 +29,7 @@ def replied(draft: Draft, body: ModelReplied) -> bool:
         return False
     draft.spend(tokens=max(0, body.tokens_in) + max(0, body.tokens_out), micros=body.micros)
     draft.step += 1
-    draft.usage.append(planned(draft, body.micros, body.tokens_in, body.tokens_out))
+    draft.usage.append(planned(draft, draft.step, body.micros, body.tokens_in, body.tokens_out))
     unread, draft.unread, draft.model_call, draft.calls = draft.unread, False, "", []
     if body.end is PlanEnd.CALLS:
         draft.calls = [_call(draft, body, index) for index in range(min(MOST_CALLS, len(body.calls)))]
@@ -69,7 +69,7 @@ def failed(draft: Draft, body: ModelFailed) -> bool:
         return False
     draft.spend(micros=body.micros)
     if body.micros > 0:
-        draft.usage.append(planned(draft, body.micros))
+        draft.usage.append(planned(draft, draft.step + 1, body.micros))
     if body.retriable and body.attempt < TRIES:
         draft.model_due = draft.now + BACKOFF * 2 ** (body.attempt - 1)
     else:

@@ -3,9 +3,9 @@ early or late does no harm."""
 
 from __future__ import annotations
 
-from schemas.events import AgentState, CallStatus, TaskOutcome, TaskStatus, TimerFired
+from schemas.events import AgentState, CallStatus, DecisionStatus, TaskOutcome, TaskStatus, TimerFired
 from weir.agents.draft import Draft
-from weir.agents.ending import give_up_undoing, stop
+from weir.agents.ending import close_budget, give_up_undoing, stop
 from weir.agents.going_on import go_on, pause
 from weir.agents.limits import BOUNDED, life_end, used_up, wall_end
 from weir.agents.records import model_command, send
@@ -39,21 +39,23 @@ def fired(draft: Draft, body: TimerFired) -> bool:
         give_up_undoing(draft)
         return True
     if draft.approval and draft.now >= draft.due:
+        close_budget(draft, DecisionStatus.EXPIRED)
         stop(draft, TaskOutcome.FAILED, f"Stopped: {draft.message}, and nobody added to its budget in time.")
         return True
+    ending = draft.ending
     begun = False
     for position, call in enumerate(draft.calls):
-        if call.status in WAITING and 0 < call.due <= draft.now and draft.calls[position].status in WAITING:
-            expire(draft, position)
+        if call.status in WAITING and 0 < call.due <= draft.now:
             begun = True
-        if draft.result is not None:
-            return True
+            expire(draft, position)
+            if draft.ending is not ending:  # what else is due waits for the next timer, which fires at once
+                return True
     if draft.status in BOUNDED and draft.now >= wall_end(draft):
         pause(draft, used_up(draft) or "the task has used up its time")
         return True
     if draft.status is not _T.PAUSED:
         begun = _retry(draft) or begun
-    if begun and draft.result is None:
+    if begun:
         go_on(draft)
     return begun
 

@@ -45,6 +45,8 @@ UNDER_WAY = frozenset({_C.RUNNING, _C.BACKOFF})
 """It runs, or will run again by itself."""
 OPEN = WAITING | UNDER_WAY
 """It has begun and not ended."""
+SETTLED = frozenset({_C.SUCCEEDED, _C.FAILED, _C.DENIED, _C.DROPPED})
+"""Nothing more will become of it."""
 
 
 class IllegalMove(RuntimeError):

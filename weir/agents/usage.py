@@ -6,12 +6,12 @@ from schemas.events import Usage
 from weir.agents.draft import Draft
 
 
-def planned(draft: Draft, micros: int, tokens_in: int = 0, tokens_out: int = 0) -> Usage:
-    """A call of the planner."""
+def planned(draft: Draft, step: int, micros: int, tokens_in: int = 0, tokens_out: int = 0) -> Usage:
+    """A call of the planner for `step`."""
     request = draft.pins.request
     return Usage(subject=request.person.subject, workspace=request.workspace, kind="plan", model=request.planner,
                  tokens_in=tokens_in, tokens_out=tokens_out, cost=micros / 1e6, at=draft.event.at, task=draft.task,
-                 step=draft.step)
+                 step=step)
 
 
 def called(draft: Draft, tool: str, micros: int) -> Usage:
