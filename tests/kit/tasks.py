@@ -1,165 +1,124 @@
-"""Tasks by hand: a log, the machine over it, and whatever came out of it."""
+"""Tasks inside a test: the real engine, the real views and a gateway, with planner and tools that the test scripts."""
 
 from __future__ import annotations
 
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
-from schemas import codec
-from schemas.events import (
-    AgentCommand,
-    AgentEvent,
-    AgentReply,
-    AgentState,
-    Amounts,
-    Approvals,
-    CallModel,
-    CallOutcome,
-    CallTool,
-    Choice,
-    Decision,
-    DecisionStatus,
-    ModelReplied,
-    Person,
-    Place,
-    PlanEnd,
-    Risk,
-    TaskRequested,
-    TaskResult,
-    TimerFired,
-    ToolCall,
-    ToolPolicy,
-    ToolReturned,
-    Usage,
-    VerdictGiven,
-)
-from weir.agents.machine import transition, wake_at
-from weir.agents.transition import Transition
+from consumers import views
+from streams import agents
+from tests.kit.gateway import Gateway, gateway, gateway_settings
+from tests.kit.hands import Hands, Plan, hands
+from tests.kit.kafka import clean_up, own_settings
+from weir.clock import system_clock
+from weir.kafka.admin import ensure_topics
+from weir.kafka.process import Context
+from weir.kafka.producer import Producer
+from weir.settings import Settings
+from weir.stores import elasticsearch
+from weir.views.decisions import decisions_index
 
-OWNER = Person(subject="ann", groups=["staff"])
-BOSS = Person(subject="bob", groups=["staff", "approvers"])
-OTHER_BOSS = Person(subject="cem", groups=["approvers"])
-STRANGER = Person(subject="eve", groups=["staff"])
-PLENTY = Amounts(steps=1000, tokens=10**6, micros=10**6, seconds=10**6)
+PATIENCE = 60.0
+APPROVERS = ("approvers",)
 
 
-def policy(name: str, risk: Risk, tries: int = 3, approvers: str = "") -> ToolPolicy:
-    return ToolPolicy(name=name, risk=risk, timeout=30.0, tries=tries, backoff=1.0, schema="0" * 16,
-                      approvers=approvers)
+class Office:
+    """Everything there is to tasks, and people who use it."""
+
+    def __init__(self, here: Gateway, made: Hands, producer: Producer) -> None:
+        self.gateway, self.hands, self.producer = here, made, producer
+        self.settings = here.settings
+
+    async def call(self, method: str, path: str, user: str = "ann", groups: tuple[str, ...] = (), **body: Any,
+                   ) -> tuple[int, Any]:
+        return await self.gateway.call(method, path, user=user, groups=groups, **({"json": body} if body else {}))
+
+    async def begin(self, plan: Plan | None = None, user: str = "ann", **body: Any) -> str:
+        """A task that was asked for and is in the views; its id."""
+        request = body.pop("request_id", uuid.uuid4().hex)
+        if plan is not None:
+            from schemas import keys
+            self.hands.plans[keys.task_id("library", user, request)] = plan
+        status, reply = await self.call("POST", "/v1/workspaces/library/tasks", user,
+                                        **{"goal": "Send the contracts to purchasing", "request_id": request, **body})
+        assert status == 202, reply
+        assert reply["begun"], reply
+        return str(reply["task"])
+
+    async def task(self, task: str, holds: Callable[[Any], Any], user: str = "ann") -> Any:
+        """The task once `holds` says so of it."""
+        return await self.until(lambda: self._get(f"/v1/tasks/{task}", user), holds)
+
+    async def standing(self, task: str, status: str, user: str = "ann") -> Any:
+        return await self.task(task, lambda t: t["status"] == status, user)
+
+    async def proposal(self, task: str, user: str = "pia") -> Any:
+        """The task's open proposal, as somebody of the approvers sees it."""
+        found = await self.until(lambda: self._get("/v1/approvals", user, APPROVERS),
+                                 lambda r: [d for d in r["approvals"] if d["task"] == task])
+        return next(d for d in found["approvals"] if d["task"] == task)
+
+    async def verdict(self, proposal: Any, choice: str = "approve", user: str = "pia",
+                      groups: tuple[str, ...] = APPROVERS, **more: Any) -> tuple[int, Any]:
+        return await self.call("POST", f"/v1/approvals/{proposal['approval']}/verdict", user, groups,
+                               **{"choice": choice, "args_hash": proposal["args_hash"], **more})
+
+    async def _get(self, path: str, user: str, groups: tuple[str, ...] = ()) -> Any:
+        status, reply = await self.call("GET", path, user, groups)
+        return reply if status == 200 else None
+
+    async def until(self, get: Callable[[], Awaitable[Any]], holds: Callable[[Any], Any]) -> Any:
+        end = time.monotonic() + PATIENCE
+        last = None
+        while time.monotonic() < end:
+            last = await get()
+            if last is not None and holds(last):
+                return last
+            await asyncio.sleep(0.05)
+        raise AssertionError(f"it did not get there: {last}")
 
 
-TOOLS = [policy("look", Risk.READ), policy("put", Risk.WRITE), policy("take_back", Risk.WRITE),
-         policy("mail", Risk.IRREVERSIBLE)]
+@asynccontextmanager
+async def office(folder: Path, **options: Any) -> AsyncIterator[Office]:
+    """Engine, views, hands and a gateway; all that they make on the servers is removed at the end."""
+    settings = own_settings(folder, kafka_partitions=3, tasks_per_minute=1000, engine_interval=0.02, **options)
+    await ensure_topics(settings)
+    es = elasticsearch(settings)
+    try:
+        async with AsyncExitStack() as stack:
+            producer = await stack.enter_async_context(Producer(settings))
+            for main in (agents.main, views.main):
+                await stack.enter_async_context(_process(main, settings, producer))
+            made = await stack.enter_async_context(hands(settings, producer))
+            await _views_there(settings, es)
+            here = await stack.enter_async_context(gateway(gateway_settings(settings, folder)))
+            yield Office(here, made, producer)
+    finally:
+        for index in await es.indices.get(index=f"{settings.prefix}*"):
+            await es.indices.delete(index=index)
+        await es.close()
+        await asyncio.to_thread(clean_up, settings)
 
 
-def request(limits: Amounts = PLENTY, *, owner: Person = OWNER, by_owner: bool = False, expires: int = 3600,
-            tools: list[ToolPolicy] | None = None, history: list[Place] | None = None) -> TaskRequested:
-    return TaskRequested(
-        workspace="w", person=owner, goal="do it", request="r", planner="rules", prompt="", limits=limits,
-        tools=TOOLS if tools is None else tools, history=history or [],
-        approvals=Approvals(approvers="approvers", expires=expires, by_owner=by_owner))
+@asynccontextmanager
+async def _process(main: Callable[[Context], Awaitable[None]], settings: Settings,
+                   producer: Producer) -> AsyncIterator[None]:
+    stop = asyncio.Event()
+    task = asyncio.ensure_future(main(Context(settings, producer, stop, system_clock)))
+    try:
+        yield
+    finally:
+        stop.set()
+        await task
 
 
-def call(tool: str, wave: int = 0, arguments: str = "{}", invalid: str = "") -> ToolCall:
-    return ToolCall(tool=tool, arguments=arguments, reason="because", wave=wave, invalid=invalid)
-
-
-class Task:
-    """One task on a log of its own. Everything that came out is kept; `decisions` is folded by approval."""
-
-    def __init__(self, name: str = "t", at: int = 1_000_000) -> None:
-        self.name = name
-        self.at = at
-        self.state: AgentState | None = None
-        self.log: list[tuple[AgentEvent, Place]] = []
-        self.commands: list[AgentCommand] = []
-        self.effects: list[AgentCommand] = []
-        self.decisions: dict[str, Decision] = {}
-        self.history: list[Decision] = []
-        self.replies: list[AgentReply] = []
-        self.usage: list[Usage] = []
-        self.results: list[TaskResult] = []
-        self.last: Transition | None = None
-
-    @property
-    def live(self) -> AgentState:
-        assert self.state is not None
-        return self.state
-
-    @property
-    def result(self) -> TaskResult:
-        assert len(self.results) == 1
-        return self.results[0]
-
-    @property
-    def pending(self) -> list[Decision]:
-        return [d for d in self.decisions.values() if d.status is DecisionStatus.PENDING]
-
-    def event(self, body: Any, event: str = "") -> AgentEvent:
-        return AgentEvent(task=self.name, event=event or f"e{len(self.log)}", at=self.at, body=body)
-
-    def feed(self, event: AgentEvent) -> Transition:
-        """Puts an event on the log and applies it."""
-        place = Place(partition=0, offset=len(self.log))
-        self.log.append((event, place))
-        done = transition(self.state, event, place)
-        self.last, self.state = done, done.state
-        self.commands += done.commands
-        self.effects += done.effects
-        self.history += done.decisions
-        self.decisions |= {d.approval: d for d in done.decisions}
-        self.replies += done.replies
-        self.usage += done.usage
-        self.results += [] if done.result is None else [done.result]
-        return done
-
-    def do(self, body: Any) -> Transition:
-        self.at += 1
-        return self.feed(self.event(body))
-
-    # -- the others' parts ----------------------------------------------------------------------------------------
-
-    @property
-    def asked(self) -> AgentCommand:
-        """The latest command to the planner."""
-        return [c for c in self.commands if isinstance(c.body, CallModel)][-1]
-
-    def plan(self, *calls: ToolCall, end: PlanEnd = PlanEnd.CALLS, text: str = "", **costs: int) -> Transition:
-        return self.do(ModelReplied(command=self.asked.command, attempt=self.asked.attempt, end=end, text=text,
-                                    calls=list(calls), **costs))
-
-    def answer(self, text: str = "done") -> Transition:
-        return self.plan(end=PlanEnd.ANSWER, text=text)
-
-    def running(self) -> list[AgentCommand]:
-        """Live attempts of tools."""
-        live = {(c.command, c.attempt) for c in (self.state.calls if self.state else []) if c.status == "running"}
-        return [c for c in (*self.commands, *self.effects)
-                if isinstance(c.body, CallTool) and (c.command, c.attempt) in live]
-
-    def returns(self, command: AgentCommand, outcome: CallOutcome = CallOutcome.SUCCEEDED, **more: Any) -> Transition:
-        return self.do(ToolReturned(command=command.command, attempt=command.attempt, outcome=outcome, **more))
-
-    def decide(self, choice: Choice = Choice.APPROVE, person: Person = BOSS, decision: Decision | None = None,
-               **more: Any) -> Transition:
-        decision = decision or self.pending[-1]
-        return self.do(VerdictGiven(**{"approval": decision.approval, "args_hash": decision.args_hash,
-                                       "choice": choice, "person": person} | more))
-
-    def wait(self) -> Transition:
-        """Lets the next moment come that the task waits for."""
-        due = wake_at(self.live)
-        assert due
-        self.at = max(self.at, due)
-        return self.feed(self.event(TimerFired(due=due)))
-
-
-def replay(log: list[tuple[AgentEvent, Place]]) -> list[bytes]:
-    """Every state and everything said, as bytes."""
-    state, said = None, []
-    for event, place in log:
-        done = transition(state, event, place)
-        state = None if done.state is None else codec.decode(codec.encode(done.state))
-        for record in (done.state, *done.commands, *done.effects, *done.decisions, *done.replies, *done.usage,
-                       done.result):
-            said.append(b"" if record is None else codec.encode(record))
-    return said
+async def _views_there(settings: Settings, es: Any) -> None:
+    end = time.monotonic() + PATIENCE
+    while not await es.indices.exists(index=decisions_index(settings)):
+        assert time.monotonic() < end, "the views were not made"
+        await asyncio.sleep(0.1)

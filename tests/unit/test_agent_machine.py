@@ -23,7 +23,7 @@ from schemas.events import (
     TaskStatus,
     Undo,
 )
-from tests.kit.tasks import BOSS, OTHER_BOSS, OWNER, PLENTY, STRANGER, Task, call, request
+from tests.kit.agent_task import BOSS, OTHER_BOSS, OWNER, PLENTY, STRANGER, Task, call, request
 from weir.agents.limits import LIFE
 from weir.agents.machine import finished, requested, wake_at
 

@@ -33,7 +33,7 @@ from schemas.events import (
     Undo,
     VerdictGiven,
 )
-from tests.kit.tasks import BOSS, OTHER_BOSS, OWNER, STRANGER, Task, call, replay, request
+from tests.kit.agent_task import BOSS, OTHER_BOSS, OWNER, STRANGER, Task, call, replay, request
 from weir.agents.machine import FROM_PEOPLE, transition, wake_at
 
 PEOPLE = st.sampled_from([OWNER, BOSS, OTHER_BOSS, STRANGER])
