@@ -46,6 +46,9 @@ def show(found: Report, out: Console) -> None:
         rows = [unit for unit in found.units if unit.kind is kind]
         if rows:
             out.print(_units(title, rows))
+        for unit in rows:
+            if unit.last_exit:
+                out.print(f"[yellow]{unit.name}[/yellow] {escape(unit.last_exit)}, the last time")
     if found.lag:
         out.print(_lag(found))
     sizes = _sizes(found)
@@ -61,9 +64,6 @@ def _units(title: str, rows: list[Unit]) -> Table:
         table.add_column(name, no_wrap=True)
     for name in ("memory", "up", "restarts"):
         table.add_column(name, justify="right", no_wrap=True)
-    ended = any(unit.last_exit for unit in rows)
-    if ended:
-        table.add_column("last end", overflow="fold")
     for unit in rows:
         colour = COLOURS.get(unit.phase, "red")
         table.add_row(
@@ -74,7 +74,6 @@ def _units(title: str, rows: list[Unit]) -> Table:
             f"{unit.memory / 2**20:.0f} MB" if unit.memory else "",
             duration(unit.uptime),
             str(unit.restarts or ""),
-            *([escape(unit.last_exit)] if ended else []),
         )
     return table
 

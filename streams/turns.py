@@ -23,6 +23,8 @@ from weir.kafka.worker import Partition, Worker
 from weir.settings import Settings
 
 NAME = "streams.turns"
+GATHER = 0.05
+"""Seconds that frames are gathered: no follow-up comes sooner."""
 REMEMBERED = 10_000
 """Answers of a partition whose end is remembered: what still arrives of them changes nothing."""
 
@@ -121,7 +123,7 @@ async def main(context: Context) -> None:
     worker = Worker(
         context.settings, name=NAME, topics=[topics.ANSWERS.named(context.settings.prefix)], producer=context.producer,
         handler=Each(turns.handle, concurrency=None, ordered=False, drain=False), on_revoked=turns.revoked,
-        max_in_flight=50_000, max_in_flight_bytes=256 * 2**20)
+        max_in_flight=50_000, max_in_flight_bytes=256 * 2**20, gather=GATHER)
     await worker.run(context.stop)
 
 

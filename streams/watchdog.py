@@ -31,6 +31,8 @@ from weir.kafka.worker import Partition, Worker
 from weir.settings import Settings
 
 NAME = "streams.watchdog"
+GATHER = 0.5
+"""Seconds that records are gathered: what is watched takes far longer."""
 REMEMBERED = 100_000
 """Answers whose end is remembered in case their question is read later."""
 OPEN = 10_000
@@ -64,7 +66,7 @@ class Watchdog:
         self._producer, self._clock, self._new_id = producer, clock, new_id
         self._timeout = settings.answer_timeout
         self._topic = topics.ANSWERS.named(settings.prefix)
-        self._tail = Tail(settings, self._topic, self.frames)
+        self._tail = Tail(settings, self._topic, self.frames, gather=GATHER)
         self._decoder = Decoder(settings, producer.blobs)
         self._watched: dict[str, Watched] = {}
         self._answers: OrderedDict[str, Answer] = OrderedDict()
@@ -183,7 +185,7 @@ async def main(context: Context) -> None:
     worker = Worker(
         context.settings, name=NAME, topics=[topics.QUESTIONS.named(context.settings.prefix)],
         producer=context.producer, on_revoked=watchdog.revoked,
-        handler=Each(watchdog.handle, concurrency=None, ordered=False, drain=False))
+        handler=Each(watchdog.handle, concurrency=None, ordered=False, drain=False), gather=GATHER)
     watching = asyncio.create_task(watchdog.watch())
     working = asyncio.create_task(worker.run(context.stop))
     try:

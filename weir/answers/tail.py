@@ -18,6 +18,7 @@ from weir.settings import Settings
 
 T = TypeVar("T")
 
+GATHER_BYTES = 2**20
 POLL = 0.05
 """Seconds that a call waits at most behind a poll."""
 TIMEOUT = 5.0
@@ -28,10 +29,15 @@ class Tail:
     """Gives `records` what the followed partitions hold, in order, on the event loop that started it.
 
     All calls of the client are made on one thread: it blocks others while it polls.
+
+    Args:
+        gather: seconds that records may wait at the broker to be read together.
     """
 
-    def __init__(self, settings: Settings, topic: str, records: Callable[[list[Raw]], None]) -> None:
+    def __init__(self, settings: Settings, topic: str, records: Callable[[list[Raw]], None], *,
+                 gather: float = 0.0) -> None:
         self._settings, self._topic, self._records = settings, topic, records
+        self._gather = gather
         self._stop = threading.Event()
         self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._assigned: set[int] = set()
@@ -81,6 +87,8 @@ class Tail:
 
     def _run(self) -> None:
         config = consumer_config(self._settings, "weir-no-group")
+        if self._gather:
+            config |= {"fetch.min.bytes": GATHER_BYTES, "fetch.wait.max.ms": int(self._gather * 1000)}
         self._client = Consumer(config, logger=logging.getLogger("librdkafka"))
         while not self._stop.is_set():
             try:

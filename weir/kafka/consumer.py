@@ -28,6 +28,8 @@ log = telemetry.logger(__name__)
 T = TypeVar("T")
 
 POLL_SECONDS = 0.1
+GATHER_BYTES = 2**20
+"""What ends the wait of a worker that gathers."""
 READ_AHEAD = 500
 """Records taken from the library at a time."""
 LAG_SECONDS = 5.0
@@ -59,7 +61,7 @@ class ConsumerThread:
     """Start with `start`, end with `close`. Counters are written by one side and read by the other."""
 
     def __init__(self, settings: Settings, group: str, topics: list[str], owner: Owner, *, replays: str, worker: str,
-                 max_in_flight: int, max_in_flight_bytes: int, ahead: bool = False) -> None:
+                 max_in_flight: int, max_in_flight_bytes: int, ahead: bool = False, gather: float = 0.0) -> None:
         self._loop = asyncio.get_running_loop()
         self._topics = topics
         self._owner = owner
@@ -84,6 +86,8 @@ class ConsumerThread:
         if ahead:
             # A command is seen when it is produced and not when its transaction ends.
             config |= {"isolation.level": "read_uncommitted"}
+        if gather:
+            config |= {"fetch.min.bytes": GATHER_BYTES, "fetch.wait.max.ms": int(gather * 1000)}
         self._client = Client(config, logger=logging.getLogger("librdkafka"))
         self._thread = threading.Thread(target=self._run, name=f"kafka-{worker}", daemon=True)
 

@@ -48,11 +48,13 @@ class Worker:
         max_in_flight: records that may be read and unfinished. A handler that holds records open needs room for them.
         max_in_flight_bytes: the same, in bytes as read.
         ahead: read what is not committed yet. Only for work that may be done for nothing, and twice.
+        gather: seconds that records may wait at the broker to be read together. For work that nobody waits for: each
+            waking costs time that somebody else's record needs.
     """
 
     def __init__(self, settings: Settings, *, name: str, topics: list[str], handler: Handler, producer: Producer,
                  on_assigned: Hook | None = None, on_revoked: Hook | None = None, max_in_flight: int = 10_000,
-                 max_in_flight_bytes: int = 64 * 2**20, ahead: bool = False) -> None:
+                 max_in_flight_bytes: int = 64 * 2**20, ahead: bool = False, gather: float = 0.0) -> None:
         self.settings = settings
         self.name = name
         self.group = settings.prefix + name
@@ -61,7 +63,7 @@ class Worker:
         self._producer = producer
         self._on_assigned, self._on_revoked = on_assigned, on_revoked
         self._limits = (max_in_flight, max_in_flight_bytes)
-        self._ahead = ahead
+        self._ahead, self._gather = ahead, gather
         self._dispatcher = Dispatcher(name, handler, Decoder(settings, producer.blobs), Graveyard(producer, self.group),
                                       self._left, self.crashed)
         self._moved: set[Assignment] = set()
@@ -83,7 +85,7 @@ class Worker:
         most, most_bytes = self._limits
         self._thread = thread = ConsumerThread(self.settings, self.group, self._topics, self, replays=self._replays,
                                                worker=self.name, max_in_flight=most, max_in_flight_bytes=most_bytes,
-                                               ahead=self._ahead)
+                                               ahead=self._ahead, gather=self._gather)
         thread.start()
         log.info("working", worker=self.name, group=self.group, topics=self._topics)
         stopped: asyncio.Future[Any] = asyncio.ensure_future(stop.wait())
