@@ -8,6 +8,7 @@ A chunk without windows has one row, which counts as both.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -31,8 +32,8 @@ WRITE_ROWS = 1000
 """Rows of one write."""
 WRITE_TIMEOUT, SEARCH_TIMEOUT, CREATE_TIMEOUT = 60.0, 5.0, 120.0
 """Seconds."""
-WHOLE_CHUNK = -1
-"""`window` of the row that stands for a whole chunk."""
+WHOLE_CHUNK, ONLY_ROW = -1, -2
+"""`window` of the row that stands for a whole chunk; of one that has no windows besides."""
 
 
 @dataclass(slots=True)
@@ -161,7 +162,7 @@ class VectorCollection:
         these = f"chunk in [{ids}] and {filter}"
         # Apart, because the many windows of long passages would push the rows of whole chunks out of the reply.
         (_, found), (_, windows) = await asyncio.gather(
-            self._rows(vector, f"{these} and window == {WHOLE_CHUNK}", len(chunks)),
+            self._rows(vector, f"{these} and window <= {WHOLE_CHUNK}", len(chunks)),
             self._rows(vector, f"{these} and window > {WHOLE_CHUNK}", rows))
         for chunk, score in windows.items():
             found.setdefault(chunk, score).window = score.window
@@ -179,7 +180,9 @@ class VectorCollection:
             score = chunks.get(row["chunk"])
             if score is None:
                 score = chunks[row["chunk"]] = ChunkScore(row["document"], row["version"], row["document_chunks"])
-            if row["window"] == WHOLE_CHUNK:
+            if row["window"] == ONLY_ROW:
+                score.chunk = score.window = cosine
+            elif row["window"] == WHOLE_CHUNK:
                 score.chunk = cosine
             elif score.window is None or cosine > score.window:
                 score.window = cosine
@@ -192,9 +195,11 @@ def rows_of(part: EmbeddingPart) -> Iterator[dict[str, Any]]:
     document, workspace = token(part.document), token(part.workspace)
     groups = sorted({token(group) for group in part.groups})[:MAX_GROUPS]
     metadata = milvus_metadata(part.metadata)
+    rows = Counter(row.chunk for row in part.rows)
     for at, (row, vector) in enumerate(zip(part.rows, vectors, strict=True)):
         yield {"id": keys.row_id(part.workspace, part.document, part.version, part.first_row + at),
                "workspace": workspace, "document": document, "version": part.version,
-               "chunk": keys.chunk_id(part.workspace, part.document, part.version, row.chunk), "window": row.window,
+               "chunk": keys.chunk_id(part.workspace, part.document, part.version, row.chunk),
+               "window": row.window if rows[row.chunk] > 1 else ONLY_ROW,
                "document_chunks": part.total_chunks, "groups": groups, "clearance": part.clearance,
                "metadata": metadata, "vector": vector}
