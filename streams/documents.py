@@ -138,11 +138,12 @@ async def main(context: Context) -> None:
     settings = context.settings
     indexes, es = Indexes(settings), elasticsearch(settings)
     views = DocumentViews(es, settings)
-    limits = Limits(max_bytes=settings.max_document_bytes, max_chunks=settings.max_document_chunks)
+    limits = Limits(max_bytes=settings.max_document_bytes, max_chunks=settings.max_document_chunks,
+                    seconds=settings.document_seconds, memory_bytes=settings.document_memory)
     await indexes.start()
     try:
         await indexes.declared()
-        async with Sandbox(limits=limits) as sandbox:
+        async with Sandbox(processes=settings.document_readers, limits=limits) as sandbox:
             documents = Documents(settings, context.producer, indexes, sandbox, views, context.clock)
             worker = Worker(settings, name=NAME, topics=[topics.DOCUMENTS.named(settings.prefix)],
                             handler=Each(documents.handle, concurrency=CONCURRENCY), producer=context.producer)

@@ -77,6 +77,10 @@ class Settings(BaseSettings):
     # -- limits ---------------------------------------------------------------------------------------------------
     max_document_bytes: int = Field(32 * 2**20, gt=0, description="Largest document accepted, in bytes.")
     max_document_chunks: int = Field(50_000, gt=0, description="Most chunks that one document may be cut into.")
+    document_seconds: float = Field(60.0, gt=0, description="Seconds that a document may take to be read and cut.")
+    document_memory: int = Field(1536 * 2**20, gt=0, description="Address space of a process that reads documents, in "
+                                 "bytes, its libraries included.")
+    document_readers: int = Field(2, gt=0, description="Documents that one worker reads at a time.")
     max_question_chars: int = Field(4000, gt=0, description="Longest question, in characters.")
     max_record_bytes: int = Field(512 * 1024, gt=1024, description="Records above this become claim checks.")
     questions_per_minute: int = Field(60, gt=0, description="Questions one person may ask in a minute.")
