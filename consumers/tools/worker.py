@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 
 from consumers.tools.calls import Calls
@@ -14,6 +13,7 @@ from consumers.tools.catalogue import Catalogue, built_in
 from consumers.tools.effects import Effects
 from consumers.tools.mcp_tools import McpServers
 from consumers.tools.reads import Reads
+from consumers.tools.side_by_side import both
 from schemas import topics
 from weir.kafka.handlers import Each
 from weir.kafka.process import Context, run_process
@@ -36,23 +36,6 @@ async def main(context: Context) -> None:
                          ordered=False))
         effects = Effects(settings, calls, producer, context.clock)
         await both(context.stop, reads, effects)
-
-
-async def both(stop: asyncio.Event, reads: Worker, effects: Effects) -> None:
-    """Runs the two until `stop`; where one cannot go on, the other hands over too.
-
-    Raises:
-        WeirError: the process cannot go on; a fresh one can.
-    """
-    ending = asyncio.Event()
-    tasks = [asyncio.create_task(work) for work in (reads.run(ending), effects.run(ending))]
-    stopped = asyncio.create_task(stop.wait())
-    await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
-    stopped.cancel()
-    ending.set()
-    for failure in await asyncio.gather(*tasks, return_exceptions=True):
-        if failure is not None:
-            raise failure
 
 
 if __name__ == "__main__":
