@@ -159,7 +159,6 @@ def replay(log: list[tuple[AgentEvent, Place]]) -> list[bytes]:
     for event, place in log:
         done = transition(state, event, place)
         state = None if done.state is None else codec.decode(codec.encode(done.state))
-        for record in (done.state, *done.commands, *done.effects, *done.decisions, *done.replies, *done.usage,
-                       done.result):
-            said.append(b"" if record is None else codec.encode(record))
+        records = (done.state, *done.commands, *done.effects, *done.decisions, *done.replies, *done.usage, done.result)
+        said += [b"" if record is None else codec.encode(record) for record in records]
     return said

@@ -77,6 +77,18 @@ def test_a_failed_call_is_tried_again_and_then_goes_back_to_the_planner() -> Non
     assert task.live.spent.steps == 1
 
 
+def test_only_the_live_attempt_counts() -> None:
+    task = begun()
+    task.plan(call("look"))
+    first = task.running()[0]
+    task.returns(first, CallOutcome.FAILED, retriable=True, micros=5)
+    assert not task.returns(first, micros=5).changed
+    task.wait()
+    assert not task.returns(first, micros=5).changed
+    task.returns(task.running()[0], micros=5)
+    assert (task.live.status, task.live.spent.micros) == (TaskStatus.PLANNING, 10)
+
+
 def test_an_invalid_or_unknown_call_is_not_run() -> None:
     task = begun()
     done = task.plan(call("look", invalid="q is missing"), call("rm"))

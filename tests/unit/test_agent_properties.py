@@ -36,13 +36,26 @@ from schemas.events import (
 from tests.kit.agent_task import BOSS, OTHER_BOSS, OWNER, STRANGER, Task, call, replay, request
 from weir.agents.machine import FROM_PEOPLE, transition, wake_at
 
-PEOPLE = st.sampled_from([OWNER, BOSS, OTHER_BOSS, STRANGER])
+PEOPLE = st.sampled_from([BOSS, OTHER_BOSS, OWNER, STRANGER])
 SOME = st.integers(0, 10**6)
 CALLS = st.lists(st.builds(
-    call, st.sampled_from(["look", "put", "mail", "no such tool"]), st.integers(0, 2),
-    st.sampled_from(["{}", '{"n":1}', '{"n":1.0}']), st.sampled_from(["", "", "", "n is missing"])), max_size=4)
-LIMITS = st.builds(Amounts, steps=st.integers(0, 6), tokens=st.integers(1, 60), micros=st.integers(1, 60),
-                   seconds=st.sampled_from([1, 20, 10**6]))
+    call, st.sampled_from(["put", "mail", "look", "put", "mail", "no such tool"]), st.integers(0, 2),
+    st.sampled_from(["{}", '{"n":1}', '{"n":1.0}']), st.sampled_from([""] * 9 + ["n is missing"])),
+    min_size=1, max_size=4)
+OUTCOMES = st.sampled_from([CallOutcome.SUCCEEDED] * 4 + list(CallOutcome))
+CHOICES = st.sampled_from([Choice.APPROVE] * 4 + list(Choice))
+LIMITS = st.builds(Amounts, steps=st.sampled_from([1, 3, 100]), tokens=st.sampled_from([20, 10**6]),
+                   micros=st.sampled_from([20, 10**6]), seconds=st.sampled_from([1, 20, 10**6, 10**6, 10**6]))
+
+
+def alive(self: Any) -> bool:
+    """Whether the task lives."""
+    return self.task.state is not None
+
+
+def lately(self: Any) -> bool:
+    """Whether the task lives or has ended a few events ago."""
+    return self.task.state is not None or self.afterlife < 4
 
 
 class AnyOrder(RuleBasedStateMachine):
@@ -50,6 +63,9 @@ class AnyOrder(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.begin()
+
+    def begin(self) -> None:
         self.task = Task()
         self.approved: dict[str, int] = {}
         """By the hash of the arguments and the command, approvals that were given."""
@@ -57,12 +73,16 @@ class AnyOrder(RuleBasedStateMachine):
         """Undo arguments of effects, first done first."""
         self.undo_asked: list[str] = []
         self.number = 0
+        self.patience = 12
+        """Events before anybody ends the task."""
+        self.afterlife = 0
 
     def apply(self, body: Any, event: AgentEvent | None = None) -> None:
         task = self.task
         before, at = task.state, task.at
         unknown_before = {c.command for c in before.calls if c.status is CallStatus.UNKNOWN} if before else set()
         event = event or task.event(body)
+        self.afterlife += before is None and bool(task.log)
         done = task.feed(event)
         body = event.body
         # Whoever speaks is answered, exactly once; nobody else is.
@@ -115,34 +135,68 @@ class AnyOrder(RuleBasedStateMachine):
 
     # -- what happens ---------------------------------------------------------------------------------------------
 
-    @initialize(limits=LIMITS, by_owner=st.booleans())
-    def asked(self, limits: Amounts, by_owner: bool) -> None:
+    @initialize(limits=LIMITS, patience=st.integers(5, 40))
+    def asked(self, limits: Amounts, patience: int) -> None:
+        self.patience = patience
         self.apply(request(limits, expires=10))
 
-    @rule(calls=CALLS, end=st.sampled_from([PlanEnd.CALLS] * 6 + list(PlanEnd)), tokens=st.integers(-1, 9), pick=SOME,
-          micros=st.integers(-1, 9))
-    def planner(self, calls: list[Any], end: PlanEnd, tokens: int, micros: int, pick: int) -> None:
-        asked = [c for c in self.task.commands if isinstance(c.body, CallModel)]
-        command = asked[-1 - (pick % 7 == 0) * (pick % len(asked))] if asked else None
-        if command:
-            self.apply(ModelReplied(command=command.command, attempt=command.attempt, end=end, text="text",
-                                    calls=calls, tokens_in=tokens, micros=micros))
+    @precondition(lambda self: self.task.state is None)
+    @rule(limits=LIMITS, patience=st.integers(5, 40))
+    def another_one(self, limits: Amounts, patience: int) -> None:
+        self.teardown()
+        self.begin()
+        self.asked(limits, patience)
 
-    @rule(retriable=st.booleans(), micros=st.integers(0, 9))
-    def planner_fails(self, retriable: bool, micros: int) -> None:
+    @precondition(alive)
+    @rule(calls=CALLS, outcome=OUTCOMES, choice=CHOICES, tokens=st.integers(-1, 9), micros=st.integers(-1, 9),
+          undo=st.booleans(), boss=st.sampled_from([BOSS, OTHER_BOSS]), pick=SOME)
+    def the_next_thing(self, calls: list[Any], outcome: CallOutcome, choice: Choice, tokens: int, micros: int,
+                       undo: bool, boss: Any, pick: int) -> None:
+        """What a well-behaved world does: it is what brings a task far."""
+        state = self.task.state
+        assert state is not None
+        if state.model_call and not state.model_due:
+            self.apply(ModelReplied(command=state.model_call, attempt=state.model_attempt, end=PlanEnd.CALLS,
+                                    text="text", calls=calls, tokens_in=tokens, micros=micros))
+        elif running := self.task.running():
+            self._return(running[pick % len(running)], outcome, True, micros, undo)
+        elif pending := self.task.pending:
+            decision = pending[pick % len(pending)]
+            if decision.kind is DecisionKind.BUDGET and choice is not Choice.STOP:
+                self.apply(BudgetAdded(person=boss, added=Amounts(steps=9, tokens=90, micros=90, seconds=900)))
+                return
+            choice = choice if choice in decision.choices else decision.choices[pick % len(decision.choices)]
+            self.apply(VerdictGiven(approval=decision.approval, args_hash=decision.args_hash, choice=choice,
+                                    person=boss))
+        elif (due := wake_at(state)) and state.status is not TaskStatus.ASKING:
+            self.task.at = max(self.task.at, due)
+            self.apply(TimerFired(due=due))
+
+    @precondition(lambda self: lately(self) and len(self.task.log) > self.patience)
+    @rule(end=st.sampled_from(list(PlanEnd)), pick=SOME)
+    def planner_ends(self, end: PlanEnd, pick: int) -> None:
+        asked = [c for c in self.task.commands if isinstance(c.body, CallModel)]
+        if asked:  # the live one or one of long ago
+            command = asked[-1 - (pick % len(asked))]
+            self.apply(ModelReplied(command=command.command, attempt=command.attempt, end=end, text="text"))
+
+    @precondition(lately)
+    @rule(retriable=st.integers(0, 9), micros=st.integers(0, 9))
+    def planner_fails(self, retriable: int, micros: int) -> None:
         asked = [c for c in self.task.commands if isinstance(c.body, CallModel)]
         if asked:
             self.apply(ModelFailed(command=asked[-1].command, attempt=asked[-1].attempt, code="x", message="x",
-                                   retriable=retriable, micros=micros))
+                                   retriable=retriable > 0, micros=micros))
 
-    @rule(pick=SOME, outcome=st.sampled_from([CallOutcome.SUCCEEDED] * 3 + list(CallOutcome)), retriable=st.booleans(),
+    @precondition(lately)
+    @rule(pick=SOME, outcome=OUTCOMES, retriable=st.booleans(),
           micros=st.integers(-1, 9), undo=st.booleans())
     def tool(self, pick: int, outcome: CallOutcome, retriable: bool, micros: int, undo: bool) -> None:
         every = [c for c in (*self.task.commands, *self.task.effects) if isinstance(c.body, CallTool)]
-        some = self.task.running() if pick % 5 else every
-        if not some:
-            return
-        command = some[pick % len(some)]
+        if every:
+            self._return(every[pick % len(every)], outcome, retriable, micros, undo)
+
+    def _return(self, command: AgentCommand, outcome: CallOutcome, retriable: bool, micros: int, undo: bool) -> None:
         assert isinstance(command.body, CallTool)
         self.number += 1
         back = Undo(tool="take_back", arguments=f'{{"n":{self.number}}}') if undo else None
@@ -152,7 +206,8 @@ class AnyOrder(RuleBasedStateMachine):
         if back and self.task.state and len(self.task.state.effects) > effects:
             self.done.append(back.arguments)
 
-    @rule(pick=SOME, choice=st.sampled_from([Choice.APPROVE] * 4 + list(Choice)),
+    @precondition(lately)
+    @rule(pick=SOME, choice=CHOICES,
           person=st.sampled_from([BOSS, OTHER_BOSS, BOSS, OWNER, STRANGER]), wrong=st.integers(0, 9),
           arguments=st.sampled_from([None, None, None, '{"n": 2}']))
     def verdict(self, pick: int, choice: Choice, person: Any, wrong: int, arguments: str | None) -> None:
@@ -162,14 +217,12 @@ class AnyOrder(RuleBasedStateMachine):
             self.apply(VerdictGiven(approval=decision.approval, args_hash="" if wrong == 0 else decision.args_hash,
                                     choice=choice, person=person, arguments=arguments))
 
+    @precondition(lately)
     @rule(early=st.integers(0, 3))
     def timer(self, early: int) -> None:
         state = self.task.state
-        if state is None:
-            self.apply(TimerFired(due=self.task.at))
-            return
-        due = wake_at(state)
-        if not due or early == 0:
+        due = wake_at(state) if state else 0
+        if not due or early == 0 or (due > self.task.at + 60_000 and len(self.task.log) < self.patience):
             self.apply(TimerFired(due=self.task.at))
             return
         self.task.at = max(self.task.at, due)
@@ -177,23 +230,27 @@ class AnyOrder(RuleBasedStateMachine):
         if self.task.state is not None:
             assert self.task.last is not None and self.task.last.changed, "a timer that was due did nothing"
 
+    @precondition(alive)
     @rule(milliseconds=st.sampled_from([1, 500, 3000, 11_000]))
     def time_passes(self, milliseconds: int) -> None:
         self.task.at += milliseconds
 
+    @precondition(lately)
     @rule(person=PEOPLE, text=st.sampled_from(["more", ""]))
     def message(self, person: Any, text: str) -> None:
         self.apply(MessageSent(person=person, text=text))
 
+    @precondition(lately)
     @rule(person=PEOPLE, steps=st.integers(-1, 3), more=st.integers(0, 30))
     def budget(self, person: Any, steps: int, more: int) -> None:
         self.apply(BudgetAdded(person=person, added=Amounts(steps=steps, tokens=more, micros=more, seconds=more)))
 
-    @precondition(lambda self: len(self.task.log) > 12)
+    @precondition(lambda self: lately(self) and len(self.task.log) > self.patience)
     @rule(person=PEOPLE)
     def cancel(self, person: Any) -> None:
         self.apply(CancelRequested(person=person))
 
+    @precondition(lately)
     @rule(pick=SOME)
     def again(self, pick: int) -> None:
         """What was on the log already comes once more."""
@@ -258,6 +315,12 @@ class AnyOrder(RuleBasedStateMachine):
         assert len(self.task.results) <= 1
         assert not (self.task.results and self.task.state)
 
+    @invariant()
+    def something_is_waited_for(self) -> None:
+        state = self.task.state
+        assert state is None or state.status is TaskStatus.ASKING or self.task.pending or self.task.running() or (
+            state.model_call or wake_at(state))
+
     def teardown(self) -> None:
         once, twice = replay(self.task.log), replay(self.task.log)
         assert once == twice
@@ -265,7 +328,7 @@ class AnyOrder(RuleBasedStateMachine):
                              else [codec.encode(self.task.last.result)])
 
 
-AnyOrder.TestCase.settings = settings(max_examples=120, stateful_step_count=50, deadline=None)
+AnyOrder.TestCase.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
 TestAnyOrder = AnyOrder.TestCase
 
 
