@@ -27,7 +27,9 @@ class Port(IntEnum):
     MILVUS_ETCD = 10
     MILVUS_ETCD_PEER = 11
     MAIL = 12
+    """SMTP server that keeps what tasks send and delivers it to nobody."""
     MAIL_PAGE = 13
+    """The page that shows it."""
     METRICS = 20
     """First of the ports on which Weir's own processes serve Prometheus metrics, one each."""
     MILVUS_PROXY_INTERNAL = 80

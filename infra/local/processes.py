@@ -27,6 +27,8 @@ PROCESSES = (
     process("streams.turns"),
     process("streams.watchdog"),
     process("streams.agents"),
+    Process("consumers.tools", "consumers.tools.worker", frozenset({"kafka", "elasticsearch"})),
+    Process("infra.local.mail", "infra.local.mail", frozenset()),
     process("streams.documents"),
     process("streams.embeddings", "triton"),
     process("consumers.vectors", "elasticsearch", "milvus"),
