@@ -280,8 +280,8 @@ def _arrived(part: Partition, task: str, due: int, written: Future[Any]) -> bool
 
 def _load_mark(part: Partition, key: str, value: bytes | None) -> None:
     mark = None if value is None else codec.decode(value)
-    if key.startswith(OFFSET) and isinstance(mark, EngineMark):
-        part.offset = mark.offset
+    if key.startswith(OFFSET):
+        part.offset = mark.offset if isinstance(mark, EngineMark) else None
     elif key.startswith(FINISHED):
         task = key.removeprefix(FINISHED)
         part.finished.pop(task, None)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from confluent_kafka import (
-    OFFSET_BEGINNING,
     Consumer,
     IsolationLevel,
     KafkaError,
@@ -78,7 +77,8 @@ def read_to(settings: Settings, topic: str, up_to: dict[int, int], sink: Sink, *
                              fetch_message_max_bytes=4 * 2**20)
     client = Consumer(config, logger=logging.getLogger("librdkafka"))
     try:
-        client.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in sorted(waiting)])
+        # By number: asked for the beginning, the library waits half a second for a leader that it does not know yet.
+        client.assign([TopicPartition(topic, number, 0) for number in sorted(waiting)])
         return _read(client, topic, up_to, waiting, sink, progress)
     finally:
         client.close()
