@@ -105,7 +105,7 @@ def changed(there: Mapping[str, Offer], offers: Mapping[str, Offer], unreachable
         unreachable: sources of which nobody knows what they offer now; theirs stay as they are.
     """
     new = {key: offer for key, offer in offers.items()
-           if key not in there or replace(there[key], at=now) != offer}
+           if key not in there or replace(there[key], at=offer.at) != offer}
     gone = {key: replace(offer, offered=False, at=now) for key, offer in there.items()
             if key not in offers and offer.offered and offer.source not in unreachable}
     return {**new, **gone}
