@@ -6,6 +6,7 @@ Blobs are copied beside it (`docs/how-to/backup-and-restore.md`). Everything els
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -98,8 +99,7 @@ def read(settings: Settings, start: int | None) -> Iterator[dict[str, Any]]:
 
 
 def _read_partition(consumer: Consumer, topic: str, at: TopicPartition, start: int | None) -> Iterator[dict[str, Any]]:
-    low, _ = consumer.get_watermark_offsets(at, timeout=PATIENCE)
-    at.offset = low
+    at.offset = _beginning(consumer, at)
     if start is not None:
         moment = TopicPartition(at.topic, at.partition, start)
         at.offset = consumer.offsets_for_times([moment], timeout=PATIENCE)[0].offset
@@ -115,6 +115,19 @@ def _read_partition(consumer: Consumer, topic: str, at: TopicPartition, start: i
             raise KafkaException(error)
         yield {"topic": topic, "partition": at.partition, "offset": message.offset(), "key": message.key(),
                "timestamp": message.timestamp()[1], "value": message.value(), "headers": dict(message.headers() or [])}
+
+
+def _beginning(consumer: Consumer, at: TopicPartition) -> int:
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return int(consumer.get_watermark_offsets(at, timeout=PATIENCE)[0])
+        except KafkaException as e:
+            # A partition that has just been created, or whose leader has just changed.
+            if time.monotonic() > until or e.args[0].code() not in (
+                    KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE):
+                raise
+            time.sleep(0.1)
 
 
 def write(settings: Settings, file: Path) -> int:

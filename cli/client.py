@@ -14,15 +14,16 @@ from typing import Any, Self
 import aiohttp
 
 from weir import identity
-from weir.errors import Forbidden, NotFound, NotSignedIn, Overloaded, SettingsError, Unavailable, WeirError
+from weir.errors import Conflict, Forbidden, NotFound, NotSignedIn, Overloaded, SettingsError, Unavailable, WeirError
 from weir.settings import Settings
 
 RECONNECT = 60.0
 """Seconds for which a broken stream is taken up again before the command gives up."""
 
 TERMINAL = ("done", "error")
-_BY_STATUS: dict[int, type[WeirError]] = {401: NotSignedIn, 403: Forbidden, 404: NotFound, 429: Overloaded,
-                                          503: Unavailable}
+_STATUSES = {"not_signed_in": 401, "token_expired": 401, "forbidden": 403, "not_found": 404, "unavailable": 503}
+_BY_STATUS: dict[int, type[WeirError]] = {401: NotSignedIn, 403: Forbidden, 404: NotFound, 409: Conflict,
+                                          429: Overloaded, 503: Unavailable, 504: Unavailable}
 
 
 def token_for(settings: Settings, user: str) -> str:
@@ -78,6 +79,45 @@ class Client:
                 raise _error(reply.status, body)
         except aiohttp.ClientConnectionError as e:
             raise Unavailable(f"no gateway answers at {self._url} ({e}); start it with `make run`") from e
+
+    async def data(self, path: str) -> bytes:
+        """A file.
+
+        Raises:
+            WeirError: what the gateway answered, as the error of the same status.
+            Unavailable: no gateway answers at the address.
+        """
+        try:
+            async with self.session.get(self._url + path) as reply:
+                if reply.status < 400:
+                    return await reply.read()
+                raise _error(reply.status, await reply.json(content_type=None))
+        except aiohttp.ClientConnectionError as e:
+            raise Unavailable(f"no gateway answers at {self._url} ({e}); start it with `make run`") from e
+
+    async def watch(self, task: str) -> AsyncIterator[dict[str, Any]]:
+        """How a task stands and what happens to it, for ever. A broken connection is opened again.
+
+        Raises:
+            NotFound: there is no such task for this person.
+            Unavailable: no gateway answers for too long.
+        """
+        deadline: float | None = None
+        while True:
+            try:
+                async for frame in self._frames({"type": "watch", "task": task}):
+                    deadline = None
+                    if frame["type"] == "error":
+                        raise _error(_STATUSES.get(frame["code"], 500), {"error": frame})
+                    yield frame
+                problem: Exception = ConnectionResetError("the connection was closed")
+            except (aiohttp.ClientError, OSError) as e:
+                problem = e
+            now = asyncio.get_running_loop().time()
+            deadline = deadline or now + RECONNECT
+            if now > deadline:
+                raise Unavailable(f"the gateway at {self._url} does not answer: {problem}") from problem
+            await asyncio.sleep(0.3)
 
     async def ask(self, question: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         """The frames of one answer, ending with `done` or `error`. A broken connection is taken up where it broke.

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from aiohttp import web
 from pydantic.json_schema import models_json_schema
 
-from gateway import requests
+from gateway import requests, task_requests
 from gateway.http import json_response
 from gateway.requests import ChatCompletionBody
 
@@ -43,6 +43,24 @@ OPERATIONS = (
     Operation("get", "/v1/conversations/{conversation}", "The turns of a conversation"),
     Operation("get", "/v1/turns/{turn}", "A turn"),
     Operation("post", "/v1/turns/{turn}/feedback", "Say what you think of a turn", requests.FeedbackBody, 202),
+    Operation("post", "/v1/workspaces/{workspace}/tasks", "Ask for a task", task_requests.TaskBody, 202),
+    Operation("get", "/v1/tasks", "Your tasks"),
+    Operation("get", "/v1/tasks/{task}", "A task: how it stands, its steps, its result"),
+    Operation("get", "/v1/tasks/{task}/plans/{offset}", "What the language model was sent and said in a step"),
+    Operation("get", "/v1/tasks/{task}/artefacts/{name}", "A file that a task made",
+              content="application/octet-stream"),
+    Operation("post", "/v1/tasks/{task}/cancel", "Stop a task", task_requests.CancelTaskBody),
+    Operation("post", "/v1/tasks/{task}/messages", "Tell a task something", task_requests.MessageBody),
+    Operation("post", "/v1/tasks/{task}/budget", "Add to a task's budget", task_requests.BudgetBody),
+    Operation("post", "/v1/tasks/{task}/fork", "A new task that goes on after a step", task_requests.ForkBody, 202),
+    Operation("get", "/v1/approvals", "Proposals that you may decide about, or the history"),
+    Operation("get", "/v1/approvals/{approval}", "A proposal"),
+    Operation("post", "/v1/approvals/{approval}/verdict", "Decide about a proposal", task_requests.VerdictBody),
+    Operation("post", "/v1/approvals/verdicts", "Decide about several proposals of one tool",
+              task_requests.ManyVerdictsBody),
+    Operation("get", "/v1/tools", "What a new task may use"),
+    Operation("get", "/v1/usage", "What was used, by task, person, tool, kind, model or step"),
+    Operation("post", "/v1/route", "Whether a text is a question or a task, and why", task_requests.RouteBody),
     Operation("get", "/v1/me", "Who you are"),
     Operation("get", "/v1/session", "How people sign in here"),
     Operation("post", "/v1/session", "Sign in", requests.SessionBody),

@@ -21,7 +21,7 @@ from gateway.task_requests import (
 )
 from gateway.task_wire import shown_decision, shown_steps, shown_task
 from gateway.workspaces import audit
-from schemas.events import AgentReply, BudgetAdded, CancelRequested, MessageSent, ModelReplied, Place
+from schemas.events import AgentReply, BudgetAdded, CancelRequested, MessageSent, ModelReplied, Place, VerdictGiven
 from weir.agents.draft import HISTORY
 from weir.errors import BadRequest, Conflict, NotFound
 from weir.views.steps import Transcript, fold
@@ -181,9 +181,13 @@ async def _own(request: web.Request) -> tuple[Services, Any, Task]:
 
 
 async def _transcript(services: Services, task: Task) -> Transcript:
-    decisions = await services.decisions.of_task(task.task)
+    transcript = await services.tasks.events(task.task)
+    decisions = {d.approval: d for d in await services.decisions.of_task(task.task)}
+    named = {h.event.body.approval for h in transcript if isinstance(h.event.body, VerdictGiven)}
+    # A list is a second behind; what a verdict was about is read as it stands now.
+    decisions |= {d.approval: d for d in await services.decisions.many(sorted(named)) if d is not None}
     calls = task.state.calls if task.state else []
-    return fold(await services.tasks.events(task.task), decisions, calls, task.step)
+    return fold(transcript, sorted(decisions.values(), key=lambda d: d.created_at), calls, task.step)
 
 
 def _history(transcript: Transcript, step: int) -> list[Place]:
