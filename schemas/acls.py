@@ -15,6 +15,8 @@ from schemas.topics import TOPICS, Topic
 OUTSIDE = frozenset({"publishers", "approvers"})
 """Users that are no processes of Weir: they see nothing but their topics."""
 OPERATORS = "operators"
+TRANSACTIONAL = frozenset({"streams.agents", "consumers.tools"})
+"""Processes that commit what they write together with their offsets; their transactional ids begin with their names."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -23,7 +25,7 @@ class Acl:
     operation: str
     """Read, Write, Describe, ..."""
     resource: str
-    """topic, group or cluster."""
+    """topic, group, transactional-id or cluster."""
     name: str
     """Name of the resource; empty for the cluster."""
     prefixed: bool = False
@@ -53,6 +55,9 @@ def acls(prefix: str = "") -> list[Acl]:
         if user not in OUTSIDE:
             # Readers of a view compare it with the end of the topic it is made from.
             found.add(Acl(user, "Describe", "topic", prefix or "*", prefixed=bool(prefix)))
+    for user in TRANSACTIONAL:
+        for operation in ("Describe", "Write"):
+            found.add(Acl(user, operation, "transactional-id", prefix + user, prefixed=True))
     for operation in ("Create", "Describe", "Read", "Write", "Alter", "AlterConfigs", "DescribeConfigs", "Delete"):
         found.add(Acl(OPERATORS, operation, "topic", prefix or "*", prefixed=bool(prefix)))
     for operation in ("Describe", "Read", "Delete"):

@@ -64,7 +64,7 @@ DOCUMENT_STATUS = Topic(
 INDEXES = Topic(
     name="indexes", key="index", partitions=1, config=COMPACT, records=("Index",), writers=("operators",),
     readers=("streams.documents", "streams.embeddings", "streams.answers", "consumers.vectors", "consumers.keywords",
-             "gateway"))
+             "consumers.tools", "gateway"))
 QUESTIONS = Topic(
     name="questions", key="conversation", config=keep(7), records=("QuestionAsked", "CancelAnswer"),
     writers=("gateway",), readers=("streams.answers", "streams.watchdog"), transactional=False)
@@ -96,7 +96,7 @@ AGENT_REPLIES = Topic(
     readers=("gateway",))
 TOOLS = Topic(
     name="tools", key="tool/schema hash", partitions=1, config=COMPACT, records=("Tool",), writers=("consumers.tools",),
-    readers=("gateway", "streams.planner"))
+    readers=("gateway", "streams.planner", "consumers.tools"))
 DECISIONS = Topic(
     name="decisions", key="approval", config=COMPACT, records=("Decision",), writers=("streams.agents",),
     readers=("gateway", "consumers.views", "approvers"))
@@ -105,7 +105,7 @@ TASK_RESULTS = Topic(
     readers=("gateway", "consumers.views"))
 WORKSPACES = Topic(
     name="workspaces", key="workspace", partitions=1, config=COMPACT, records=("Workspace",), writers=("gateway",),
-    readers=("gateway", "streams.answers"))
+    readers=("gateway", "streams.answers", "consumers.tools"))
 GOLDEN = Topic(
     name="golden", key="set", partitions=1, config=COMPACT, records=(), writers=("gateway",), readers=("operators",))
 USAGE = Topic(
