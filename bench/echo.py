@@ -120,13 +120,17 @@ class Echo:
         plan: what the planner replies.
         committed: reads `agent-commands` read_committed, as the baseline does.
         called: told of each tool call when its record is read.
+        outcome: how a call ends.
+        delay: seconds that a call takes.
     """
 
     def __init__(self, settings: Settings, plan: Plan, *, committed: bool = False,
-                 called: Callable[[AgentCommand, float], Any] = lambda command, at: None, clock: Clock = system_clock,
-                 ) -> None:
+                 called: Callable[[AgentCommand, float], Any] = lambda command, at: None,
+                 outcome: Callable[[AgentCommand], CallOutcome] = lambda command: CallOutcome.SUCCEEDED,
+                 delay: float = 0.0, clock: Clock = system_clock) -> None:
         self._events = topics.AGENT_EVENTS.named(settings.prefix)
-        self._plan, self._called, self._clock = plan, called, clock
+        self._plan, self._called, self._outcome, self._clock = plan, called, outcome, clock
+        self._delay = delay
         self._seen: set[tuple[str, int]] = set()
         self.repeated = 0
         """Commands that came again."""
@@ -155,8 +159,14 @@ class Echo:
             reply: Any = self._plan(command, body)
         else:
             self._called(command, now)
-            reply = ToolReturned(command=command.command, attempt=command.attempt, outcome=CallOutcome.SUCCEEDED,
+            reply = ToolReturned(command=command.command, attempt=command.attempt, outcome=self._outcome(command),
                                  content=body.arguments)
+        if self._delay:
+            threading.Timer(self._delay, self._reply, [command, reply]).start()
+        else:
+            self._reply(command, reply)
+
+    def _reply(self, command: AgentCommand, reply: Any) -> None:
         self.send(AgentEvent(task=command.task, event=f"{command.command}/{command.attempt}", at=self._clock(),
                              body=reply))
 

@@ -3,7 +3,7 @@
 As a process (`python -m tests.kit.engines`) an engine may freeze itself at a named point, once:
 
     ENGINE_FREEZE     offsets-sent: after its offsets are in the transaction, before the transaction ends
-                      before-commit: before anything of a commit; restoring: while it reads its state
+                      polled: with a first event in its hands; before-commit: before anything of a commit; restoring: while it reads its state
     ENGINE_FLAG       a file; it is made when the engine freezes
     ENGINE_VARIANT    a broken engine, see `VARIANTS`: it exists to show that the tests notice
     ENGINE_SESSION    session time-out, in milliseconds
@@ -122,6 +122,14 @@ def _freeze(point: str) -> None:
         os.kill(os.getpid(), signal.SIGSTOP)
 
 
+class FreezingConsumer(Consumer):
+    def poll(self, timeout: float = -1) -> Message | None:
+        message = super().poll(timeout)
+        if message is not None and message.error() is None:
+            _freeze("polled")
+        return message
+
+
 class FreezingProducer(Producer):
     def send_offsets_to_transaction(self, *arguments: Any) -> None:
         _freeze("before-commit")
@@ -168,7 +176,7 @@ async def main(context: Context) -> None:
 
     transactional.restore.read_to = reading
     agents.Loop = VARIANTS[os.environ.get("ENGINE_VARIANT", "")]  # type: ignore[misc]  # the broken ones live here only
-    reads = consumer(settings, session_timeout_ms=int(session), heartbeat_interval_ms=int(session) // 5)
+    reads = consumer(settings, FreezingConsumer, session_timeout_ms=int(session), heartbeat_interval_ms=int(session) // 5)
     writes = producer(settings, FreezingProducer, transaction_timeout_ms=int(timeout))
     await agents.run(context, reads, writes)
 

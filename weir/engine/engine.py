@@ -17,15 +17,15 @@ from typing import Any, Protocol
 
 from confluent_kafka import Message, Producer
 
-from schemas import codec, keys, topics
-from schemas.events import AgentEvent, AgentState, CallTool, ClaimCheck, EngineMark, Place, TaskRequested, TimerFired
+from schemas import codec, topics
+from schemas.events import AgentEvent, AgentState, CallTool, EngineMark, Place, TimerFired
 from weir import telemetry
 from weir.agents.transition import Transition
 from weir.blobs import BlobMissing
 from weir.clock import Clock
-from weir.engine import metrics
+from weir.engine import metrics, reading
 from weir.engine.partition import Partition
-from weir.errors import BadRecord, InputError, Unavailable
+from weir.errors import InputError, Unavailable
 from weir.kafka.handlers import GiveUp
 from weir.kafka.records import Raw, from_message
 from weir.settings import Settings
@@ -125,12 +125,7 @@ class Engine:
         return part
 
     def _state_of(self, snapshot: bytes) -> AgentState:
-        state = codec.decode(snapshot)
-        if isinstance(state, ClaimCheck):
-            state = self._edges.decode(Raw(self.state, 0, 0, b"snapshot", snapshot, {}, 0))
-        if not isinstance(state, AgentState):
-            raise BadRecord(f"{self.state} holds a {type(state).__name__} for a snapshot")
-        return state
+        return reading.state_of(snapshot, self.state, self._edges.decode)
 
     # -- work -----------------------------------------------------------------------------------------------------
 
@@ -157,23 +152,10 @@ class Engine:
     def _event(self, message: Message, part: Partition) -> AgentEvent | None:
         """The record's event, or None once it is a dead letter."""
         try:
-            try:
-                event = codec.decode(message.value() or b"")
-            except codec.CodecError as e:
-                raise BadRecord(str(e)) from e
-            if not isinstance(event, AgentEvent):
-                event = self._edges.decode(from_message(message))
-            if not isinstance(event, AgentEvent):
-                raise BadRecord(f"a {type(event).__name__} is no event of a task")
-            if (message.key() or b"") != event.task.encode():
-                raise BadRecord(f"its key is {message.key()!r} and its task {event.task}")
-            if isinstance(event.body, TaskRequested) and keys.partition(event.task, self._count) != part.number:
-                raise BadRecord(f"task {event.task} belongs into partition {keys.partition(event.task, self._count)}; "
-                                "see docs/reference/publishing.md")
+            return reading.event_of(message, part.number, self._count, self._edges.decode)
         except (InputError, BlobMissing) as e:
             self._bury(message, GiveUp(e.code, e.message))
             return None
-        return event
 
     def _bury(self, message: Message, given_up: GiveUp) -> None:
         log.error("giving a record up", topic=message.topic(), partition=message.partition(), offset=message.offset(),

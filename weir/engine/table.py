@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 
 from schemas import codec
 from schemas.events import AgentState
@@ -65,6 +66,11 @@ class Table:
         """
         self._changed[task] = state
         self.timers.set(task, due)
+
+    def live(self) -> AbstractSet[str]:
+        """The tasks that are live."""
+        live = self._snapshots.keys() | self._changed.keys()
+        return {task for task in live if self._changed.get(task, b"") is not None}
 
     def changes(self) -> Iterator[tuple[str, bytes | None, int]]:
         """Task, snapshot (None: a tombstone) and due time of everything that has changed since the last call."""

@@ -34,6 +34,21 @@ TIMEOUT = 30.0
 Sink = Callable[[Sequence[Message]], Any]
 
 
+def partitions(settings: Settings, topic: str) -> list[int]:
+    """The numbers of a topic's partitions.
+
+    Raises:
+        Unavailable: Kafka does not answer, or there is no such topic.
+    """
+    try:
+        found = AdminClient(client_config(settings)).list_topics(topic, timeout=TIMEOUT).topics[topic]
+    except KafkaException as e:
+        raise Unavailable(f"Kafka does not answer at {settings.kafka_address}: {e.args[0].str()}") from e
+    if not found.partitions:
+        raise Unavailable(f"Kafka has no topic {topic}; `weir up` creates it")
+    return sorted(found.partitions)
+
+
 def ends(settings: Settings, topic: str, partitions: Sequence[int]) -> dict[int, int]:
     """The offset after the last record of each partition, pending transactions included.
 

@@ -307,9 +307,8 @@ class Loop:
         log.info("restoring", topic=self._state, done=done, total=total)
 
     def _same_partitions(self) -> None:
-        counts = {name: len(self._producer.list_topics(name, timeout=TIMEOUT).topics[name].partitions)
-                  for name in (self._topic, self._state)}
-        if len(set(counts.values())) != 1 or not all(counts.values()):
+        counts = {name: len(restore.partitions(self._settings, name)) for name in (self._topic, self._state)}
+        if len(set(counts.values())) != 1:
             raise Unavailable(f"topics that must have equally many partitions have {counts}; see "
                               "docs/how-to/more-partitions.md")
 
