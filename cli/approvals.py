@@ -145,7 +145,8 @@ def _left(d: dict[str, Any]) -> str:
     if d["status"] != "pending" or not d["expires_at"]:
         return ""
     minutes = max(0, int(d["expires_at"] / 1000 - time.time()) // 60)
-    return f"{minutes // 1440} d {minutes % 1440 // 60} h" if minutes >= 1440 else f"{minutes // 60} h {minutes % 60} min"
+    days, hours = minutes // 1440, minutes % 1440 // 60
+    return f"{days} d {hours} h" if days else f"{hours} h {minutes % 60} min"
 
 
 def _decided(d: dict[str, Any]) -> str:

@@ -79,7 +79,7 @@ def run(
     workspace: Workspace = "sample",
     user: User = PERSON,
     steps: Annotated[int | None, typer.Option(min=1, help="Most steps.")] = None,
-    anyway: Annotated[bool, typer.Option("--anyway", help="Start a task even where this reads like a question.")] = False,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Even where this reads like a question.")] = False,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Do not watch it.")] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -110,9 +110,9 @@ async def _give(services: Services, person: Person, decision: Decision, choice: 
 
 async def _seen(services: Services, person: Person, approval: str) -> Decision:
     """Raises: NotFound: there is no such proposal for this person."""
-    found = await services.decisions.get(approval)
+    found = await services.decisions.wait(approval)
     if found is None or not may_see(person, found, admin=services.workspaces.admin(person)):
-        raise NotFound("there is no such proposal for you; one that was made a moment ago appears within a second")
+        raise NotFound("there is no such proposal for you")
     return found
 
 

@@ -23,6 +23,7 @@ from gateway.task_wire import shown_decision, shown_steps, shown_task
 from gateway.workspaces import audit
 from schemas.events import AgentReply, BudgetAdded, CancelRequested, MessageSent, ModelReplied, Place, VerdictGiven
 from weir.agents.draft import HISTORY
+from weir.agents.planning.router import route as routed
 from weir.errors import BadRequest, Conflict, NotFound
 from weir.views.steps import Transcript, fold
 from weir.views.tasks import Task
@@ -169,8 +170,6 @@ async def usage(request: web.Request) -> web.Response:
 async def route(request: web.Request) -> web.Response:
     """Whether a text is a question or a task, and why."""
     body = await read_json(request, RouteBody)
-    from weir.agents.planning.router import route as routed
-
     found = routed(body.text)
     return json_response({"kind": found.kind, "why": found.why})
 

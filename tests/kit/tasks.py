@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from consumers import views
+from schemas import keys
 from streams import agents
 from tests.kit.gateway import Gateway, gateway, gateway_settings
 from tests.kit.hands import Hands, Plan, hands
@@ -42,7 +43,6 @@ class Office:
         """A task that was asked for and is in the views; its id."""
         request = body.pop("request_id", uuid.uuid4().hex)
         if plan is not None:
-            from schemas import keys
             self.hands.plans[keys.task_id("library", user, request)] = plan
         status, reply = await self.call("POST", "/v1/workspaces/library/tasks", user,
                                         **{"goal": "Send the contracts to purchasing", "request_id": request, **body})
@@ -52,14 +52,14 @@ class Office:
 
     async def task(self, task: str, holds: Callable[[Any], Any], user: str = "ann") -> Any:
         """The task once `holds` says so of it."""
-        return await self.until(lambda: self._get(f"/v1/tasks/{task}", user), holds)
+        return await self.until(lambda: self.get(f"/v1/tasks/{task}", user), holds)
 
     async def standing(self, task: str, status: str, user: str = "ann") -> Any:
         return await self.task(task, lambda t: t["status"] == status, user)
 
     async def proposal(self, task: str, user: str = "pia") -> Any:
         """The task's open proposal, as somebody of the approvers sees it."""
-        found = await self.until(lambda: self._get("/v1/approvals", user, APPROVERS),
+        found = await self.until(lambda: self.get("/v1/approvals", user, APPROVERS),
                                  lambda r: [d for d in r["approvals"] if d["task"] == task])
         return next(d for d in found["approvals"] if d["task"] == task)
 
@@ -68,7 +68,7 @@ class Office:
         return await self.call("POST", f"/v1/approvals/{proposal['approval']}/verdict", user, groups,
                                **{"choice": choice, "args_hash": proposal["args_hash"], **more})
 
-    async def _get(self, path: str, user: str, groups: tuple[str, ...] = ()) -> Any:
+    async def get(self, path: str, user: str, groups: tuple[str, ...] = ()) -> Any:
         status, reply = await self.call("GET", path, user, groups)
         return reply if status == 200 else None
 

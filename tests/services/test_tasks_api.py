@@ -140,8 +140,8 @@ async def test_verdicts_without_the_right_late_twice_or_about_other_arguments_ch
     assert not [c for c in weir.hands.done if c.arguments == canonical({"to": ["denied"]})]
     await weir.call("POST", f"/v1/tasks/{task}/cancel", reason="enough")
     await refused(409, "finished")
-    _, history = await weir.call("GET", "/v1/approvals?status=decided", "pia", APPROVERS)
-    assert proposal["approval"] in [d["approval"] for d in history["approvals"]]
+    await weir.until(lambda: weir.get("/v1/approvals?status=decided", "pia", APPROVERS),
+                     lambda h: proposal["approval"] in [d["approval"] for d in h["approvals"]])
 
 
 async def test_each_verdict_is_in_the_audit_with_what_became_of_it(weir: Office) -> None:
@@ -165,7 +165,7 @@ async def test_changed_arguments_are_a_new_proposal_that_its_editor_may_not_appr
     assert (await weir.verdict(first, arguments=orjson.loads(first["arguments"])))[0] == 400
     assert (await weir.verdict(first, arguments=changed))[0] == 200
     second = (await weir.until(
-        lambda: weir._get("/v1/approvals", "otto", APPROVERS),
+        lambda: weir.get("/v1/approvals", "otto", APPROVERS),
         lambda r: [d for d in r["approvals"] if d["task"] == task and d["approval"] != first["approval"]]))["approvals"]
     proposal = next(d for d in second if d["task"] == task)
     assert (proposal["arguments"], proposal["editor"]) == (canonical(changed), "pia")
@@ -289,7 +289,7 @@ async def test_a_watcher_is_told_of_each_change_and_of_nothing_else(weir: Office
         while seen["task"] != task:  # the other task's
             seen = await approver.next()
         assert seen["may_decide"] and seen["arguments"] == told[-1]["arguments"]
-        await weir.verdict(seen)
+        assert (await weir.verdict(seen))[0] == 200
         rest = []
         while not rest or rest[-1].get("live", True):
             rest.append(await owner.next())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Sequence
 from typing import Any, cast
@@ -67,6 +68,14 @@ class DecisionViews:
     async def get(self, approval: str) -> Decision | None:
         """A proposal by its id, by realtime GET."""
         return (await self.many([approval]))[0]
+
+    async def wait(self, approval: str, patience: float = 2.0) -> Decision | None:
+        """A proposal that may have been made a moment ago; None where it has not come within `patience` seconds."""
+        for _ in range(max(1, int(patience / 0.05))):
+            if (found := await self.get(approval)) is not None:
+                return found
+            await asyncio.sleep(0.05)
+        return None
 
     async def many(self, approvals: Sequence[str]) -> list[Decision | None]:
         hits = await elastic.mget(self._es, self._index, approvals)
