@@ -56,7 +56,8 @@ class Load:
             if len(self.ended) == len(self.tasks):
                 return
             await asyncio.sleep(0.5)
-        raise AssertionError(f"{len(self.tasks) - len(self.ended)} of {len(self.tasks)} tasks did not end\n{crew.tail()}")
+        missing = len(self.tasks) - len(self.ended)
+        raise AssertionError(f"{missing} of {len(self.tasks)} tasks did not end\n{crew.tail()}")
 
 
 def revive(crew: Crew) -> None:
