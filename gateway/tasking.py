@@ -29,6 +29,7 @@ from schemas.events import (
     ToolPolicy,
 )
 from weir import telemetry
+from weir.agents.planning.prompts import PLAN
 from weir.clock import Clock
 from weir.errors import Conflict, NotFound, Unavailable
 from weir.kafka.producer import Producer
@@ -107,9 +108,10 @@ class Tasking:
             raise Unavailable("no tools are offered yet: start the tool workers (`consumers.tools`)", retry_after=2)
         request = request or secrets.token_hex(16)
         task = keys.task_id(workspace, person.subject, request)
+        plans, prompt = planner(self._settings)
         body = TaskRequested(
-            workspace=workspace, person=person, goal=goal, request=request, planner=planner(self._settings),
-            prompt=prompt(self._settings), tools=[_policy(t) for t in tools], limits=limits or self.limits(),
+            workspace=workspace, person=person, goal=goal, request=request, planner=plans, prompt=prompt,
+            tools=[_policy(t) for t in tools], limits=limits or self.limits(),
             approvals=Approvals(approvers=self._settings.approver_group, expires=self._settings.approval_expires,
                                 by_owner=self._settings.approve_own),
             forked_from=forked_from, history=history or [])
@@ -193,12 +195,9 @@ class Tasking:
         return reply
 
 
-def planner(settings: Settings) -> str:
-    return "rules" if settings.model == "extractive" else settings.model
-
-
-def prompt(settings: Settings) -> str:
-    return ""
+def planner(settings: Settings) -> tuple[str, str]:
+    """Name of the planner that tasks get, and name and version of its prompt."""
+    return ("rules", "") if settings.model == "extractive" else (settings.model, PLAN)
 
 
 def _policy(tool: Tool) -> ToolPolicy:

@@ -109,6 +109,9 @@ class Settings(BaseSettings):
                              "prices, likewise.")
     task_seconds: int = Field(604_800, gt=0, le=5_184_000, description="Most wall time of a task in seconds, likewise; "
                               "at most 60 days.")
+    planner_concurrency: int = Field(8, gt=0, description="Tasks that one planner plans at a time.")
+    address_book: str = Field("", description="Addresses that goals may name by role: `purchasing=buying@example.com, "
+                              "legal=law@example.com`. Empty, and with the local mail server: a few at localhost.")
     tasks_per_minute: int = Field(30, gt=0, description="Tasks one person may begin in a minute.")
 
     # -- tools ----------------------------------------------------------------------------------------------------
@@ -180,6 +183,14 @@ class Settings(BaseSettings):
     @cached_property
     def smtp_address(self) -> str:
         return self.smtp or f"{self.host}:{self.port(Port.MAIL)}"
+
+    @cached_property
+    def addresses(self) -> dict[str, str]:
+        """The address book: addresses by role, in small letters."""
+        if not self.address_book and not self.smtp:
+            return {role: f"{role}@localhost" for role in ("purchasing", "finance", "legal", "sales", "support")}
+        pairs = (entry.partition("=") for entry in self.address_book.split(",") if "=" in entry)
+        return {role.strip().lower(): address.strip() for role, _, address in pairs}
 
     @cached_property
     def smtp_sender(self) -> str:

@@ -27,6 +27,7 @@ PROCESSES = (
     process("streams.turns"),
     process("streams.watchdog"),
     process("streams.agents"),
+    process("streams.planner"),
     Process("consumers.tools", "consumers.tools.worker", frozenset({"kafka", "elasticsearch"})),
     Process("infra.local.mail", "infra.local.mail", frozenset()),
     process("streams.documents"),

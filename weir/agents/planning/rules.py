@@ -27,20 +27,21 @@ CAN_DO = """I do not understand this. Without a language model I can do these, w
 _FOUND = re.compile(r"^find\s+(?P<documents>.+?)[,;.]?\s*(?:\band\b|\bthen\b|\band then\b)?\s*\bcompare\s+"
                     r"(?:them|these|those)\b(?P<rest>.*)$", re.IGNORECASE)
 _COMPARE = re.compile(r"^.*?\bcompare\b\s*(?P<what>.+)$", re.IGNORECASE)
-_TABLE = re.compile(r"^(?:make|create|build|prepare|draw up|give me|write|show me|produce)\s+(?:me\s+)?(?:a|one)\s+"
-                    r"(?:\w+\s+)?(?:table|comparison|overview|spreadsheet)\s+(?:of|with|that shows|showing|"
-                    r"comparing)\s+(?:the\s+)?(?P<fields>.+?)\s+(?:of|for|from|in|across)\s+(?P<documents>.+)$", re.IGNORECASE)
+_TABLE = re.compile(
+    r"^(?:make|create|build|prepare|draw up|give me|write|show me|produce)\s+(?:me\s+)?(?:a|one)\s+(?:\w+\s+)?"
+    r"(?:table|comparison|overview|spreadsheet)\s+(?:of|with|that shows|showing|comparing)\s+(?:the\s+)?"
+    r"(?P<fields>.+?)\s+(?:of|for|from|in|across)\s+(?P<documents>.+)$", re.IGNORECASE)
 _EXTRACT = re.compile(
     r"^extract\s+(?:the\s+)?(?P<fields>.+?)\s+(?:of|for|from|in)\s+(?P<documents>.+)$", re.IGNORECASE)
 _SUMMARISE = re.compile(
     r"^(?:find|search|look up|collect|gather)\b(?:\s+for)?\s+(?P<found>.+?)[,;.]?\s*"
-    r"(?:\band\b|\bthen\b|\band then\b)?\s*\bsummari[sz]e\b.*$|^(?:summari[sz]e|(?:write|make|give me|prepare)\s+a\s+summary\s+of)\s+(?P<topic>.+)$|"
+    r"(?:\band\b|\bthen\b|\band then\b)?\s*\bsummari[sz]e\b.*$|"
+    r"^(?:summari[sz]e|(?:write|make|give me|prepare)\s+a\s+summary\s+of)\s+(?P<topic>.+)$|"
     r"^find(?:\s+out)?\s+(?P<find>.+)$", re.IGNORECASE)
-_ABOUT = re.compile(r"^(?:all\s+|everything\s+|anything\s+)?(?:(?:that|what|which)\s+)?(?:the\s+|our\s+|all\s+)*"
-                    r"(?:documents?|passages?|policies|contracts?|information|material|texts?|there is|is known|"
-                    r"we have)?\s*(?:say|says|tell us|written|there is|we have)?\s*(?:about|on|regarding|concerning)\s+",
-                    re.IGNORECASE)
-
+_ABOUT = re.compile(
+    r"^(?:all\s+|everything\s+|anything\s+)?(?:(?:that|what|which)\s+)?(?:the\s+|our\s+|all\s+)*"
+    r"(?:documents?|passages?|policies|contracts?|information|material|texts?|there is|is known|we have)?\s*"
+    r"(?:say|says|tell us|written|there is|we have)?\s*(?:about|on|regarding|concerning)\s+", re.IGNORECASE)
 _ASKS = re.compile(r"^(?:who|whom|whose|what|which|when|where|why|how|is|are|was|were|do|does|did|may|must|has|have)\b",
                    re.IGNORECASE)
 _WORK = re.compile(r"\b(?:(?:delete|remove|update|send|e-?mail|mail|forward|post|book|order|sign|cancel|approve|tell|"

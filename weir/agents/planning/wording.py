@@ -116,7 +116,7 @@ def _named(text: str) -> bool:
 def questions_of(goal: str) -> list[str]:
     """The questions of a goal, in their order."""
     marked = re.findall(r"[^?\n]*\?", goal)
-    found = []
+    found: list[str] = []
     for question in marked:
         text = re.sub(r"^.*?:\s+(?=\S)|^", "", question.strip(), count=1) if not found else question.strip()
         text = re.sub(r"^(?:\(?\d{1,2}[.)]|[-*•])\s*", "", text).strip()
