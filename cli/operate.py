@@ -242,8 +242,8 @@ def tell(settings: Settings, out: Console) -> None:
         "Three things to try:\n"
         '  .venv/bin/weir ask "What is the notice period of the agreement with Thornlea Enclosures?"\n'
         '  .venv/bin/weir search "CLOCK_SKEW" --explain\n'
-        '  .venv/bin/weir task run "Compare the three supplier contracts on price, term, notice and liability in a table '
-        'and email it to purchasing"\n'
+        '  .venv/bin/weir task run "Compare the three supplier contracts on price, term, notice and liability in a '
+        'table and email it to purchasing"\n'
         f"  (it asks before it sends: {settings.gateway_url}/approvals, as [bold]approver[/bold])\n\n"
         "`.venv/bin/weir status` shows what runs, `make stop` ends it."
     )

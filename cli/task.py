@@ -6,6 +6,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import Callable, Coroutine
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -293,4 +294,18 @@ def replay(
     """Prove that the log reproduces the recorded states. For operators: reads Kafka."""
     if bool(name) == everything:
         raise BadRequest("name the task to replay, or say --all")
-    raise WeirError("replay is not here yet")
+    from weir.agents.replay import replay as replayed
+
+    report = replayed(settings_module.load(), [name] if name else None)
+    if as_json:
+        show_json(asdict(report))
+    else:
+        print(f"{report.tasks} tasks, {report.live} of them live; {report.events} events lead to {report.snapshots} "
+              f"recorded states, {report.beyond} cannot be compared any more, {report.poison} records were no events")
+        for difference in report.differences:
+            print(f"{difference.task} (partition {difference.partition}, {difference.events} events): "
+                  f"{difference.message}")
+    if report.differences:
+        raise WeirError(f"the log does not reproduce {len(report.differences)} recorded states")
+    if name and not report.tasks:
+        raise NotFound(f"no state of a task {name!r} is on the log any more: give the whole id of one that lives")

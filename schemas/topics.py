@@ -78,10 +78,10 @@ TURNS = Topic(
 AGENT_EVENTS = Topic(
     name="agent-events", key="task", config=keep(90), records=("AgentEvent",),
     writers=("gateway", "streams.planner", "streams.agents", "consumers.tools"),
-    readers=("streams.agents", "streams.planner", "consumers.views"), transactional=False)
+    readers=("streams.agents", "streams.planner", "consumers.views", "gateway"), transactional=False)
 AGENT_STATE = Topic(
     name="agent-state", key="task", config=COMPACT, records=("AgentState", "EngineMark"), writers=("streams.agents",),
-    readers=("streams.agents", "consumers.views"))
+    readers=("streams.agents", "consumers.views", "gateway"))
 AGENT_COMMANDS = Topic(
     name="agent-commands", key="task", config=keep(7), records=("AgentCommand",), writers=("streams.agents",),
     readers=("streams.planner", "consumers.tools"))

@@ -78,7 +78,7 @@ function entry(decision, markable = false) {
     }) : null,
     make("a", { href: `#${decision.approval}`, "data-key": decision.approval, title: decision.goal,
       "aria-current": String(decision.approval === state.selected) },
-    make("span", {}, titleOf(decision)),
+    make("span", {}, make("strong", {}, titleOf(decision)), ` ${decision.goal}`),
     make("span", { class: "line" }, `${decision.status === "pending" ? "" : `${STATUS_WORDS[decision.status]} · `}${decision.owner.name} · `,
       make("time", {}, ago(decision.decided_at || decision.created_at)))));
 }

@@ -55,7 +55,7 @@ export class ProposalView {
         make("h1", {}, ...this.#question()),
         make("p", { class: "standing" }, d.kind === "budget" ? null : chip(d.risk, RISKS[d.risk]),
           pending ? null : chip(d.status, STATUS_WORDS[d.status]), make("span", { class: "facts" }, this.#facts()))),
-      d.warning && pending ? make("p", { class: "notice" }, d.warning) : null,
+      d.warning && pending && d.kind !== "call" ? make("p", { class: "notice" }, d.warning) : null,
       make("dl", { class: "about" },
         make("dt", {}, "Task"), make("dd", {}, ...visible(d.goal), this.own || this.person.admin ? make("a", { class: "more", href: `/tasks#${d.task}` }, "See its steps") : null),
         make("dt", {}, "Why"), make("dd", {}, ...visible(d.reason || "no reason was given")),
@@ -89,7 +89,7 @@ export class ProposalView {
   #decided() {
     const d = this.decision;
     const who = d.decided_by ? `${d.decided_by.name} ${CHOSEN[d.choice] ?? "decided"}` : `It is ${STATUS_WORDS[d.status]}`;
-    return make("div", { class: "callout", role: "status" }, make("p", {}, make("strong", {}, who), d.decided_at ? `, ${ago(d.decided_at)}` : "", d.why ? `: ${d.why}` : "."));
+    return make("div", { class: "callout settled", role: "status" }, make("p", {}, make("strong", {}, who), d.decided_at ? `, ${ago(d.decided_at)}` : "", d.why ? ": " : ".", ...visible(d.why)));
   }
 
   #decide() {

@@ -91,7 +91,7 @@ export class TaskView {
     const facts = [
       `${spent.steps} of ${limits.steps} steps`,
       spent.tokens ? `${spent.tokens.toLocaleString()} of ${limits.tokens.toLocaleString()} tokens` : null,
-      spent.micros ? `${money(spent.micros)} of ${money(limits.micros)}` : null,
+      spent.micros ? `cost ${money(spent.micros)} of ${money(limits.micros)}` : null,
       duration(Math.max(1, Math.round((task.updated_at - task.requested_at) / 1000))),
       `asked for ${ago(task.requested_at)} by ${task.owner.name}`,
     ].filter(Boolean);
