@@ -17,6 +17,7 @@ from weir.agents.planning.plan import Plan
 from weir.agents.planning.progress import Progress, calls, delivered, done, give_up, receivers
 from weir.agents.planning.transcript import Tried
 from weir.agents.planning.wording import Mail
+from weir.answers.terms import stems
 from weir.models.evidence import confidence, gather, scores
 
 PASSAGES = 8
@@ -123,13 +124,16 @@ def quotes(question: str, passages: Sequence[dict[str, Any]], most: int, *, of_o
     ranking = scores(evidence, None)
     if certain and confidence(evidence, ranking, None, None) < 0:
         return []
+    asked = stems(question)
     chosen: list[Quoted] = []
     taken: dict[str, int] = {}
     for i in np.argsort(-ranking, kind="stable"):
         candidate = evidence.candidates[i]
         source = sources[candidate.source]
         text = " ".join(candidate.sentence.text.split())
-        if evidence.words[i] <= 0 or taken.get(source.document, 0) >= of_one or any(q.text == text for q in chosen):
+        # A heading speaks for all that is below it, which need not say anything of the matter.
+        about = certain or asked & stems(text)
+        if evidence.words[i] <= 0 or not about or taken.get(source.document, 0) >= of_one or any(q.text == text for q in chosen):
             continue
         taken[source.document] = taken.get(source.document, 0) + 1
         chosen.append(Quoted(text, " › ".join(dict.fromkeys(filter(None, [source.title or source.document,
