@@ -45,6 +45,14 @@ class Crew:
             process.terminate()
         return {number: self.wait(number) for number in list(self.running)}
 
+    def kill(self) -> None:
+        """Ends all of them at once, frozen ones too."""
+        for process in self.running.values():
+            process.kill()
+        for process in self.running.values():
+            process.wait(30)
+        self.running.clear()
+
     def tail(self) -> str:
         return "\n".join(f"--- {n}\n{self.log(n).read_text()[-1500:]}" for n in self.running)
 

@@ -1,6 +1,7 @@
 """Tool workers as processes of their own, which may kill or freeze themselves at a named point, once.
 
     TOOL_RECORDER   a file: the world outside; it gets a line, the idempotency key, for every effect and merges nothing
+    TOOL_LOOKS      the same for what only reads; the recorder where it is not set
     TOOL_KIND       plain, reconciles (looks its key up in the file) or deduplicates (says that the outside would)
     TOOL_POINT      where to stop: before intent, before commit, after intent, before effect, after effect,
                     after outcome, after report
@@ -64,6 +65,14 @@ class Act(Tool):
         return Returned(f"did {call.arguments['what']}") if call.key in recorded(self._recorder) else None
 
 
+class Sign(Act):
+    """As `Act`, and nobody can take it back."""
+
+    name = "sign"
+    description = "Signs."
+    risk = Risk.IRREVERSIBLE
+
+
 class Look(Tool):
     """Reads; it also leaves a line, so that a test sees how often it ran."""
 
@@ -124,7 +133,9 @@ def _stop_at(point: str) -> None:
 
 async def main(context: Context) -> None:
     settings, recorder = context.settings, Path(os.environ["TOOL_RECORDER"])
-    tools: dict[str, Tool] = {"act": Act(recorder, os.environ.get("TOOL_KIND", "plain")), "look": Look(recorder)}
+    kind = os.environ.get("TOOL_KIND", "plain")
+    looks = Path(os.environ.get("TOOL_LOOKS", recorder))
+    tools: dict[str, Tool] = {"act": Act(recorder, kind), "sign": Sign(recorder, kind), "look": Look(looks)}
     calls = Calls(tools, context.producer.blobs, time.monotonic)
     log = VARIANTS[os.environ.get("TOOL_VARIANT", "")](settings, f"{settings.prefix}{NAME}-{settings.instance}",
                                                        time.monotonic, _stop_at)

@@ -1,0 +1,153 @@
+"""The kill matrix of tasks: everything that runs them is killed and frozen, at random and at each named point.
+
+At least a hundred tasks of ten steps are in flight until the last blow. Short here; `make chaos` deals 300 blows.
+A recorder outside counts the effects and merges nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import secrets
+import signal
+import time
+from collections import Counter
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from consumers.tools.catalogue import offer_of
+from schemas import keys, topics
+from schemas.events import DecisionStatus, TaskOutcome, Workspace
+from tests.kit.broker import own_broker
+from tests.kit.gateway import free_port_base
+from tests.kit.matrix import EFFECTS, PLAN, Gatherings, Log, People, scripted_model
+from tests.kit.monkey import Crew
+from tests.kit.system import until
+from tests.kit.tool_workers import Act, Look, Sign, recorded
+from weir.agents.replay import replay
+from weir.clock import system_clock
+from weir.kafka import dead_letters
+from weir.kafka.admin import ensure_topics
+from weir.kafka.producer import Producer
+from weir.settings import Settings, load
+from weir.stores import elasticsearch
+
+BLOWS = int(os.environ.get("WEIR_CHAOS_BLOWS", "40"))
+SEED = int(os.environ.get("WEIR_CHAOS_SEED", "7"))
+IN_FLIGHT = 100
+SETTLED = 400.0
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900 + 12 * BLOWS)]
+
+
+async def test_no_task_no_step_and_no_effect_is_lost_or_doubled(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        shared = load()
+        url = await stack.enter_async_context(scripted_model())
+        broker, own = await stack.enter_async_context(own_broker(tmp_path, free_port_base()))
+        settings = Settings(**{
+            **own.model_dump(), "prefix": f"t-{secrets.token_hex(4)}-", "kafka": own.kafka_address,
+            "elasticsearch": ",".join(shared.elasticsearch_urls), "milvus": shared.milvus_uri,
+            "triton": shared.triton_address, "model": "openai:scripted", "model_url": url, "tasks_per_minute": 100_000,
+            "public_url": ""})
+        es = elasticsearch(settings)
+        stack.push_async_callback(es.close)
+        recorder = tmp_path / "recorder"
+        await ensure_topics(settings)
+        producer = await stack.enter_async_context(Producer(settings))
+        await offer(producer, recorder)
+        tools = {"TOOL_RECORDER": str(recorder), "TOOL_LOOKS": str(tmp_path / "looks")}
+        members = {"engine": ("tests.kit.engines", 2, {"ENGINE_SESSION": "10000"}),
+                   "tools": ("tests.kit.tool_workers", 2, tools), "planner": ("streams.planner", 2, {}),
+                   "gateway": ("gateway", 1, {}), "views": ("consumers.views", 1, {})}
+        crews = {who: Crew(module, settings, tmp_path, extra) for who, (module, _, extra) in members.items()}
+        gatherings = Gatherings(crews, tmp_path, random.Random(SEED))
+        for crew in crews.values():
+            stack.callback(crew.kill)
+        for who, (_, count, _) in members.items():
+            for number in range(count):
+                gatherings.start(who, number)
+        log = Log(settings)
+        stack.callback(log.close)
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        people = People(settings, log, recorder, session, gatherings)
+        going = True
+
+        async def follow() -> None:
+            while True:
+                await asyncio.to_thread(log.poll)
+                await people.decide()
+
+        async def ask() -> None:
+            while going:
+                missing = IN_FLIGHT + 10 - (len(people.tasks) - len(log.results))
+                await asyncio.gather(*(people.ask() for _ in range(min(20, max(0, missing)))))
+                await asyncio.sleep(0.1)
+
+        async def restart_broker() -> None:
+            await until(lambda: sum(gatherings.table.values()) > BLOWS // 2, within=SETTLED, what="half of the blows")
+            broker.kill(signal.SIGKILL)
+            await asyncio.sleep(1)
+            await broker.start()
+            gatherings.table["broker", "at random", "killed"] += 1
+
+        following = asyncio.create_task(follow())
+        asking = asyncio.create_task(ask())
+        try:
+            await until(lambda: len(people.tasks) - len(log.results) >= IN_FLIGHT, within=120, what="tasks in flight")
+            await asyncio.gather(gatherings.disturb(BLOWS, 0.9), restart_broker())
+            in_flight = len(people.tasks) - len(log.results)
+            going = False
+            await asking
+
+            def ended() -> bool:
+                gatherings.revive()
+                assert not following.done(), following.exception()
+                return len({r.task for r in log.results}) >= len(people.tasks)
+
+            with suppress(AssertionError):
+                await until(ended, within=SETTLED, what="the tasks to end")
+        finally:
+            for task in (following, asking):
+                task.cancel()
+            print(f"\n{gatherings.tabulated()}\n{len(people.tasks)} tasks, {len(log.unknown)} outcomes that a person "
+                  f"was asked about, {len(recorded(recorder))} effects")
+        assert in_flight >= IN_FLIGHT, f"only {in_flight} tasks were in flight at the last blow"
+        check(people, log, recorder)
+        await asyncio.sleep(0.5)
+        report = await asyncio.to_thread(replay, settings)
+        assert report.snapshots and not report.differences, report.differences[:5]
+        assert await dead_letters.letters(settings) == []
+        for index in await es.indices.get(index=f"{settings.prefix}*"):
+            await es.indices.delete(index=index)
+
+
+async def offer(producer: Producer, recorder: Path) -> None:
+    """Publishes the tools and the workspace."""
+    settings = producer.settings
+    for tool in (Look(recorder), Act(recorder, "plain"), Sign(recorder, "plain")):
+        await producer.send(topics.TOOLS.named(settings.prefix), keys.tool_key(tool.name, tool.schema_hash),
+                            offer_of(tool, system_clock()))
+    await producer.send(topics.WORKSPACES.named(settings.prefix), "library", Workspace(
+        workspace="library", changed_at=int(time.time() * 1000), changed_by="test"))
+
+
+def check(people: People, log: Log, recorder: Path) -> None:
+    results = Counter(r.task for r in log.results)
+    lost = [task for task in people.tasks if task not in results]
+    assert not lost, f"{len(lost)} of {len(people.tasks)} tasks were lost: {lost[:3]}"
+    assert set(results.values()) == {1}, "a task ended twice"
+    assert results.keys() == set(people.tasks)
+    wrong = [(r.task, r.outcome, r.text, r.steps) for r in log.results
+             if r.outcome is not TaskOutcome.SUCCEEDED or r.steps != len(PLAN)]
+    assert not wrong, f"{len(wrong)} did not succeed in {len(PLAN)} steps: {wrong[:3]}"
+    effects = Counter(recorded(recorder))
+    twice = [key for key, count in effects.items() if count > 1]
+    assert not twice, f"{len(twice)} effects were done twice"
+    assert len(effects) == EFFECTS * len(people.tasks), "an effect was not done"
+    open_ones = [d for d in log.decisions.values() if d.status is DecisionStatus.PENDING]
+    assert not open_ones, f"proposals are left: {open_ones[:2]}"
