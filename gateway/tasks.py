@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from urllib.parse import quote
 
@@ -186,7 +187,8 @@ async def _transcript(services: Services, task: Task) -> Transcript:
     # A list is a second behind; what a verdict was about is read as it stands now.
     decisions |= {d.approval: d for d in await services.decisions.many(sorted(named)) if d is not None}
     calls = task.state.calls if task.state else []
-    return fold(transcript, sorted(decisions.values(), key=lambda d: d.created_at), calls, task.step)
+    oldest_first = sorted(decisions.values(), key=lambda d: d.created_at)
+    return await asyncio.to_thread(fold, transcript, oldest_first, calls, task.step)
 
 
 def _history(transcript: Transcript, step: int) -> list[Place]:

@@ -15,7 +15,7 @@ const EXAMPLES = {
 };
 const CATCH_UP = [250, 600, 1200, 2500, 5000];
 
-const state = { task: null, view: null, workspace: "sample", tries: 0, timer: null, last: -1 };
+const state = { task: null, view: null, workspace: "sample", tries: 0, timer: null, last: -1, took: 0 };
 let live;
 
 async function start() {
@@ -57,7 +57,7 @@ function drawExamples() {
 async function follow() {
   const task = decodeURIComponent(location.hash.slice(1));
   clearTimeout(state.timer);
-  Object.assign(state, { task: task || null, view: null, last: -1, tries: 0 });
+  Object.assign(state, { task: task || null, view: null, last: -1, tries: 0, timer: null });
   live.watch(state.task);
   $("welcome").hidden = Boolean(task);
   $("task").hidden = !task;
@@ -73,8 +73,10 @@ async function follow() {
 async function refresh() {
   const name = state.task;
   if (!name) return;
+  const since = performance.now();
   try {
     const task = await call("GET", `/v1/tasks/${quoted(name)}`);
+    state.took = performance.now() - since;
     if (state.task !== name) return;
     if (!state.view) state.view = new TaskView($("task"), { act, approvals: "/approvals" });
     state.view.show(task);
@@ -91,9 +93,14 @@ async function refresh() {
   }
 }
 
+/** One reading is always under way or to come while something is missing; events that come fast do not put it off. */
 function later() {
-  clearTimeout(state.timer);
-  state.timer = setTimeout(refresh, CATCH_UP[Math.min(state.tries++, CATCH_UP.length - 1)]);
+  if (state.timer) return;
+  const pause = CATCH_UP[Math.min(state.tries++, CATCH_UP.length - 1)];
+  state.timer = setTimeout(() => {
+    state.timer = null;
+    refresh();
+  }, Math.max(pause, 3 * state.took)); // a long transcript is not read without a break
 }
 
 function take(message) {
@@ -110,6 +117,7 @@ function take(message) {
     if (before && before !== message.status) announce(`The task: ${WORDS[message.status] ?? message.status}.`);
     if (!message.live) setTimeout(loadTasks, 1200); // lists are a second behind
     compose();
+    state.tries = 0;
     later();
   } else if (message.type === "event") {
     state.last = Math.max(state.last, message.offset);

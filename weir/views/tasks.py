@@ -244,7 +244,8 @@ class TaskViews:
                         {"term": {"task": task}}, {"range": {"offset": {"gt": after}}}]}},
                     size=PAGE, sort=[{"offset": "asc"}], source_excludes=["whole"])
             hits = response["hits"]["hits"]
-            found += [_happened(hit["_source"], "record") for hit in hits]
+            # A long transcript takes a second to decode, for which nobody else should wait.
+            found += await asyncio.to_thread(_all_happened, hits)
             if len(hits) < PAGE:
                 break
             after = found[-1].offset
@@ -292,6 +293,10 @@ class TaskViews:
 def _task(source: dict[str, Any]) -> Task:
     record = _decoded(source["record"])
     return Task(None, None, record) if isinstance(record, TaskResult) else live_task(record)
+
+
+def _all_happened(hits: Sequence[dict[str, Any]]) -> list[Happened]:
+    return [_happened(hit["_source"], "record") for hit in hits]
 
 
 def _happened(source: dict[str, Any], field: str) -> Happened:
