@@ -123,7 +123,7 @@ class Task:
         """The latest command to the planner."""
         return [c for c in self.commands if isinstance(c.body, CallModel)][-1]
 
-    def plan(self, *calls: ToolCall, end: PlanEnd = PlanEnd.CALLS, text: str = "", **costs: int) -> Transition:
+    def plan(self, *calls: ToolCall, end: PlanEnd = PlanEnd.CALLS, text: str = "", **costs: Any) -> Transition:
         return self.do(ModelReplied(command=self.asked.command, attempt=self.asked.attempt, end=end, text=text,
                                     calls=list(calls), **costs))
 
@@ -142,8 +142,9 @@ class Task:
     def decide(self, choice: Choice = Choice.APPROVE, person: Person = BOSS, decision: Decision | None = None,
                **more: Any) -> Transition:
         decision = decision or self.pending[-1]
-        return self.do(VerdictGiven(**{"approval": decision.approval, "args_hash": decision.args_hash,
-                                       "choice": choice, "person": person} | more))
+        fields: dict[str, Any] = {"approval": decision.approval, "args_hash": decision.args_hash, "choice": choice,
+                                  "person": person}
+        return self.do(VerdictGiven(**(fields | more)))
 
     def wait(self) -> Transition:
         """Lets the next moment come that the task waits for."""

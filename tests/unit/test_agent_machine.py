@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from schemas import codec
@@ -262,7 +264,8 @@ def test_without_steps_the_planner_may_still_say_what_it_found() -> None:
 
 
 def test_tokens_and_money_stop_a_task_and_stop_hands_over_what_it_has() -> None:
-    for costs in ({"tokens_in": 60, "tokens_out": 40}, {"micros": 100}):
+    every: list[dict[str, Any]] = [{"tokens_in": 60, "tokens_out": 40}, {"micros": 100}]
+    for costs in every:
         task = begun(Amounts(steps=10, tokens=100, micros=100, seconds=100))
         task.plan(call("look"), **costs)
         assert task.live.status is TaskStatus.PAUSED
@@ -281,7 +284,7 @@ def test_time_runs_out_while_a_person_is_waited_for() -> None:
     assert task.decide(decision=call_).replies[0].code == "budget"
     assert task.effects == []
     task.do(BudgetAdded(person=BOSS, added=Amounts(steps=0, tokens=0, micros=0, seconds=1000)))
-    assert task.live.status is TaskStatus.DECIDING
+    assert task.live.calls[0].status is CallStatus.PROPOSED
     task.decide(decision=call_)
     assert len(task.effects) == 1
     assert task.decisions[budget.approval].status is DecisionStatus.APPROVED

@@ -133,7 +133,9 @@ def quotes(question: str, passages: Sequence[dict[str, Any]], most: int, *, of_o
         text = " ".join(candidate.sentence.text.split())
         # A heading speaks for all that is below it, which need not say anything of the matter.
         about = certain or asked & stems(text)
-        if evidence.words[i] <= 0 or not about or taken.get(source.document, 0) >= of_one or any(q.text == text for q in chosen):
+        if evidence.words[i] <= 0 or not about or taken.get(source.document, 0) >= of_one:
+            continue
+        if any(quoted.text == text for quoted in chosen):
             continue
         taken[source.document] = taken.get(source.document, 0) + 1
         chosen.append(Quoted(text, " › ".join(dict.fromkeys(filter(None, [source.title or source.document,
