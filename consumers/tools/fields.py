@@ -10,7 +10,8 @@ itself, in its heading or in what leads to it, and that holds a value of the kin
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from schemas.events import Source
@@ -58,6 +59,8 @@ KINDS: dict[str, tuple[str, ...]] = {
 _KIND_OF = {stem(word): kind for kind, words in KINDS.items() for word in words}
 _GENERIC = frozenset(map(stem, ("terms", "conditions", "details", "clause", "information", "provision")))
 """Words of a field that say little about what is looked for."""
+_ROW = re.compile(r"^\s*([^:;|]{1,60}):\s+([^;|]+?);\s+([^:;|]{1,60}):\s+(\S.*)$")
+"""A row of a table of two columns as documents are cut: `Term: Price; Agreed: £38.40 per housing`."""
 _PAIR = re.compile(r"^\s*(?:[-*•]\s+)?(?:\*\*)?(?P<name>[^:|\n]{1,60}?)(?:\*\*)?\s*:\s*(?:\*\*)?(?P<value>\S.*)$")
 
 
@@ -89,12 +92,16 @@ def find(field: str, sources: Sequence[Source]) -> Found | None:
 def _in_passage(field: str, asked: list[Term], source: Source, rank: int) -> Iterator[Found]:
     wanted = _kinds(field)
     heading = stems(source.heading_path[-1]) if source.heading_path else set()
-    for sentence in sentences(source.text):
+    found = sentences(source.text)
+    columns = Counter((row[1], row[3]) for sentence in found if (row := _ROW.match(sentence.text)))
+    for sentence in found:
         nearness = 0.2 / (1 + rank)
-        if (pair := _pair(sentence)) and (exact := _same(asked, pair[0])):
-            yield Found(pair[1], sentence.text, source.section, source.heading_path, 2.0 + exact + nearness)
-            continue
-        if not sentence.prose:
+        pairs = _pairs(sentence, columns)
+        exact = [(share, value) for name, value in pairs if (share := _same(asked, name))]
+        if exact:
+            share, value = max(exact)
+            yield Found(value, sentence.text, source.section, source.heading_path, 2.0 + share + nearness)
+        if exact or not sentence.prose or _ROW.match(sentence.text):
             continue
         own, lead = stems(sentence.text), stems(sentence.lead)
         share = coverage(asked, own | lead | heading)
@@ -111,13 +118,21 @@ def _kinds(field: str) -> list[str]:
     return list(dict.fromkeys(named))
 
 
-def _pair(sentence: Sentence) -> tuple[str, str] | None:
-    """Name and value of a row of two cells, or of a line `name: value`."""
+def _pairs(sentence: Sentence, columns: Mapping[tuple[str, str], int]) -> list[tuple[str, str]]:
+    """Names and values of a row of two cells, or of a line `name: value`.
+
+    Args:
+        columns: how often each pair of names stands in the passage; those of a table come with every row.
+    """
     cells = [cell.strip() for cell in sentence.text.strip().strip("|").split("|")]
     if len(cells) == 2 and all(cells):
-        return cells[0], cells[1]
+        return [(cells[0], cells[1])]
+    if row := _ROW.match(sentence.text):
+        if columns[row[1], row[3]] > 1:
+            return [(row[2].strip(), row[4].strip())]
+        return [(row[1].strip(), row[2].strip()), (row[3].strip(), row[4].strip())]
     match = _PAIR.match(sentence.text)
-    return (match["name"].strip(), match["value"].strip()) if match and "\n" not in sentence.text else None
+    return [(match["name"].strip(), match["value"].strip())] if match and "\n" not in sentence.text else []
 
 
 def _same(asked: list[Term], name: str) -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from consumers.tools.catalogue import Catalogue, built_in
 from consumers.tools.library import Library, library
@@ -21,7 +22,7 @@ from weir.agents.arguments import checked
 from weir.clock import system_clock
 from weir.settings import Settings
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.services, pytest.mark.timeout(400), pytest.mark.asyncio(loop_scope="module")]
 
 SAMPLE = Path(__file__).resolve().parents[2] / "sample"
 CONTRACTS = {"nordhavn": SAMPLE / "documents" / "contracts" / "nordhavn-connectivity.md",
@@ -42,7 +43,7 @@ class Stage:
         return json.loads(returned.content)
 
 
-@pytest.fixture(scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stage() -> AsyncIterator[Stage]:
     async with pipeline() as pipe:
         pipe.start()
@@ -57,9 +58,6 @@ async def stage() -> AsyncIterator[Stage]:
         async with library(pipe.settings) as documents, built_in(
                 pipe.settings, pipe.producer.blobs, system_clock) as tools:
             yield Stage(pipe, documents, tools)
-
-
-pytestmark.append(pytest.mark.asyncio(loop_scope="module"))
 
 
 async def test_passages_come_with_what_other_tools_take(stage: Stage) -> None:
@@ -138,7 +136,7 @@ async def test_what_was_deleted_a_moment_ago_is_not_shown(stage: Stage) -> None:
 async def test_a_workspace_that_is_closed_to_somebody_is_closed_to_their_tasks(stage: Stage) -> None:
     topic = topics.WORKSPACES.named(stage.pipe.settings.prefix)
     await stage.pipe.producer.send(topic, "closed", Workspace(
-        workspace="closed", index="main", readers=["board"], publishers=[], owners=[]))
+        workspace="closed", readers=["board"], publishers=[], changed_at=1, changed_by="ada"))
     tool = stage.tools["list_documents"]
     for _ in range(200):
         try:
