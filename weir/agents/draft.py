@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 from schemas import codec
@@ -143,11 +144,12 @@ class Draft:
 
 
 FIELDS = tuple(field.name for field in fields(AgentState))
+_values = attrgetter(*FIELDS)
 
 
 def open_draft(state: AgentState, event: AgentEvent, place: Place) -> Draft:
     now = max(event.at, event.body.due) if type(event.body) is TimerFired else event.at
-    draft = Draft(**{name: getattr(state, name) for name in FIELDS}, pins=pinned(state.request), before=state,
+    draft = Draft(**dict(zip(FIELDS, _values(state), strict=True)), pins=pinned(state.request), before=state,
                   event=event, place=place, now=now, commands=[], writes=[], decisions=[], replies=[], usage=[],
                   result=None)
     draft.events += 1
@@ -162,6 +164,6 @@ def close_draft(draft: Draft) -> Transition:
     state = None
     if draft.result is None:
         draft.updated_at = draft.event.at
-        state = AgentState(**{name: getattr(draft, name) for name in FIELDS})
+        state = AgentState(**dict(zip(FIELDS, _values(draft), strict=True)))
     return Transition(before=draft.before, state=state, commands=draft.commands, effects=draft.writes,
                       decisions=draft.decisions, replies=draft.replies, usage=draft.usage, result=draft.result)
