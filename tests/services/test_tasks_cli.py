@@ -28,12 +28,12 @@ async def weir(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Office
 
 
 async def typed(weir: Office, *words: str, user: str = "ann", groups: tuple[str, ...] = (), code: int = 0) -> str:
-    """What a command prints."""
+    """What a command prints, or says where it fails."""
     variables = environment(weir.settings) | {"WEIR_TOKEN": weir.gateway.token(user, groups), "COLUMNS": "200"}
     done = await asyncio.to_thread(subprocess.run, [sys.executable, "-m", "cli.main", *words], cwd=ROOT, env=variables,
                                    capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == code, done.stderr
-    return done.stdout + done.stderr
+    return done.stderr if code else done.stdout
 
 
 async def test_a_task_from_the_terminal(weir: Office) -> None:
