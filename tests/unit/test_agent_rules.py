@@ -195,8 +195,28 @@ def test_it_understands(goal: str, job: type) -> None:
     ("What is our email policy?", "question"), ("Is the otter level drifting?", "question"),
     ("Compare the three contracts on price", "task"), ("Email the price list to bob@x.example", "task"),
     ("Could you send the table to purchasing?", "task"), ("Summarise the release notes", "task"),
-    ("How long is the notice? Who signs?", "task"), ("Write a report about incidents", "task")])
+    ("How long is the notice? Who signs?", "task"), ("Write a report about incidents", "task"),
+    ("I need a table of price and term for the three contracts", "task"), ("Give me a summary of it", "task")])
 def test_a_simple_question_never_starts_a_task(text: str, kind: str) -> None:
     found = route(text)
     assert found.kind == kind, found
     assert found.why
+
+
+@pytest.mark.parametrize(("goal", "documents", "fields", "to"), [
+    ("Compare the contracts with Brackwater, Thornlea and Nordhavn on price and term",
+     ("Brackwater", "Thornlea", "Nordhavn"), ("price", "term"), None),
+    ("compare release 2.9 and release 2.10 on new features", ("release 2.9", "release 2.10"), ("new features",), None),
+    ("Compare our supplier contracts by price and governing law, make a table and send it to legal@x.example",
+     ("supplier contracts", 0), ("price", "governing law"), "legal@x.example"),
+    ("Compare the three contracts on price in a table, and then email the table to purchasing and finance.",
+     ("contracts", 3), ("price",), "purchasing and finance"),
+    ("Compare the two contracts on price and email purchasing the table", ("contracts", 2), ("price",), "purchasing"),
+    ("I need a table of price and term for the three contracts", ("contracts", 3), ("price", "term"), None),
+    ("Compare price and term of the three contracts", ("contracts", 3), ("price", "term"), None)])
+def test_the_words_of_a_comparison(goal: str, documents: tuple[Any, ...], fields: tuple[str, ...], to: str | None
+                                   ) -> None:
+    job = understood(goal)
+    assert isinstance(job, Compare)
+    assert (job.wanted.names or (job.wanted.kind, job.wanted.count)) == documents
+    assert (job.fields, job.mail.to if job.mail else None) == (fields, to)

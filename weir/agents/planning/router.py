@@ -10,8 +10,8 @@ from weir.agents.planning.wording import ADDRESS, questions_of, without_lead
 
 _DOING = {
     "sends something": r"\b(?:e-?mail|mail|send|forward|notify|post|submit|reply to)\b(?!\s+(?:address|server|policy))",
-    "makes something": r"\b(?:make|create|build|prepare|draw up|write|draft|produce|generate)\b\s+(?:me\s+|us\s+)?"
-                       r"(?:a|an|one|the)\s+(?:\w+\s+){0,2}(?:table|report|summary|overview|comparison|list|letter|"
+    "makes something": r"\b(?:make|create|build|prepare|draw up|write|draft|produce|generate|give|need|want)\b\s+"
+                       r"(?:me\s+|us\s+)?(?:a|an|one|the)\s+(?:\w+\s+){0,2}(?:table|report|summary|overview|comparison|list|letter|"
                        r"e-?mail|spreadsheet|csv|document|draft)\b",
     "compares documents": r"\bcompare\b|\bcomparison of\b|\bput\b.*\binto a table\b",
     "works through documents": r"\b(?:extract|summari[sz]e|collect|gather|go through|fill in)\b",
@@ -32,7 +32,7 @@ class Route:
 
 def route(text: str) -> Route:
     """Decides by the words alone; whoever typed it may choose otherwise."""
-    plain = without_lead(text)
+    plain = f"{text}\n{without_lead(text)}"
     questions = questions_of(text)
     if len(questions) >= 2:
         return Route("task", f"these are {len(questions)} questions: a task answers them one by one in a report")

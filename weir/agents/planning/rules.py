@@ -14,7 +14,16 @@ from weir.agents.planning.plan import Plan, Situation
 from weir.agents.planning.progress import Progress, give_up
 from weir.agents.planning.quoting import Report, Summarise
 from weir.agents.planning.transcript import transcript
-from weir.agents.planning.wording import ADDRESS, documents_of, fields_of, questions_of, split_mail, without_lead
+from weir.agents.planning.wording import (
+    ADDRESS,
+    DOCUMENTS,
+    documents_of,
+    fields_of,
+    listed,
+    questions_of,
+    split_mail,
+    without_lead,
+)
 
 NAME = "rules"
 MOST_QUESTIONS = 20
@@ -28,11 +37,13 @@ _FOUND = re.compile(r"^find\s+(?P<documents>.+?)[,;.]?\s*(?:\band\b|\bthen\b|\ba
                     r"(?:them|these|those)\b(?P<rest>.*)$", re.IGNORECASE)
 _COMPARE = re.compile(r"^.*?\bcompare\b\s*(?P<what>.+)$", re.IGNORECASE)
 _TABLE = re.compile(
-    r"^(?:make|create|build|prepare|draw up|give me|write|show me|produce)\s+(?:me\s+)?(?:a|one)\s+(?:\w+\s+)?"
+    r"^(?:(?:make|create|build|prepare|draw up|give me|write|show me|produce)\s+)?(?:me\s+)?(?:a|one)\s+(?:\w+\s+)?"
     r"(?:table|comparison|overview|spreadsheet)\s+(?:of|with|that shows|showing|comparing)\s+(?:the\s+)?"
     r"(?P<fields>.+?)\s+(?:of|for|from|in|across)\s+(?P<documents>.+)$", re.IGNORECASE)
 _EXTRACT = re.compile(
     r"^extract\s+(?:the\s+)?(?P<fields>.+?)\s+(?:of|for|from|in)\s+(?P<documents>.+)$", re.IGNORECASE)
+_OF = re.compile(rf"^(?:the\s+)?(?P<fields>.+?)\s+(?:of|for|from|in|across)\s+"
+                 rf"(?P<documents>(?:\w+\s+){{1,5}}(?:{DOCUMENTS}))$", re.IGNORECASE)
 _SUMMARISE = re.compile(
     r"^(?:find|search|look up|collect|gather)\b(?:\s+for)?\s+(?P<found>.+?)[,;.]?\s*"
     r"(?:\band\b|\bthen\b|\band then\b)?\s*\bsummari[sz]e\b.*$|"
@@ -45,7 +56,8 @@ _ABOUT = re.compile(
 _ASKS = re.compile(r"^(?:who|whom|whose|what|which|when|where|why|how|is|are|was|were|do|does|did|may|must|has|have)\b",
                    re.IGNORECASE)
 _WORK = re.compile(r"\b(?:(?:delete|remove|update|send|e-?mail|mail|forward|post|book|order|sign|cancel|approve|tell|"
-                   r"translate|write)\s+(?:it|them|this|that|the|a|an|me|us|to)\b|and then\b)", re.IGNORECASE)
+                   r"translate|write)\s+(?:it|them|this|that|the|a|an|me|us|to|\w+\s+(?:it|the))\b|and then\b)",
+                   re.IGNORECASE)
 
 Job = Compare | Summarise | Report
 
@@ -84,6 +96,8 @@ def understood(goal: str) -> Job | None:
                 return Compare(wanted, tuple(fields), mail)
     if (found := _COMPARE.match(text)) is not None:
         documents, fields = fields_of(found["what"])
+        if not fields and (split := _OF.match(documents)) is not None:
+            documents, fields = split["documents"], listed(split["fields"])
         wanted = documents_of(documents)
         return None if wanted is None or any(map(_more, fields)) else Compare(wanted, tuple(fields), mail)
     if (found := _SUMMARISE.match(text)) is not None:

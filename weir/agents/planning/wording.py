@@ -15,18 +15,28 @@ MOST_DOCUMENTS = 20
 ADDRESS = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)*")
 DOCUMENTS = (r"contracts?|agreements?|documents?|policies|policy|reports?|invoices?|offers?|quotes?|proposals?|"
              r"releases?|files?|papers?|letters?|memos?|minutes|handbooks?|manuals?|sheets?|lists?|incidents?")
+_OUTCOME = r"(?:it|them|this|that|the\s+(?:table|report|result|results|summary|comparison|outcome|answers?))"
+_JOIN = r"[,;.]?\s*(?:\band\b|\bthen\b|\band then\b)?\s*"
+_END = r"(?=\s*[.;!?]?\s*$|[.;!?]\s)"
 MAIL = re.compile(
-    r"[,;.]?\s*(?:\band\b|\bthen\b|\band then\b)?\s*\b(?:e-?mail|mail|send)\b\s+(?:it|them|this|that|the\s+\w+)?\s*"
-    r"(?:by\s+e?-?mail\s+)?\bto\b\s+(?P<to>[^.;]*?[\w@][\w@.+-]*\w)(?=[.;!]?\s*$|[;,]|\s+and\b)", re.IGNORECASE)
-_INTO = re.compile(r"[,;]?\s*\b(?:in|into|as|to)\s+(?:a|one|an)\s+(?:\w+\s+)?(?:table|comparison|report|"
-                   r"spreadsheet|csv)\b(?:\s+of\b)?", re.IGNORECASE)
+    rf"{_JOIN}\b(?:e-?mail|mail|send)\b\s+{_OUTCOME}?\s*(?:by\s+e?-?mail\s+)?\bto\b\s+(?P<to>[^;]+?){_END}|"
+    rf"{_JOIN}\b(?:e-?mail|mail|send)\b\s+(?P<whom>(?!to\b)[\w@.+-]+(?:\s+(?:team|department|and\s+[\w@.+-]+))?)\s+"
+    rf"{_OUTCOME}{_END}", re.IGNORECASE)
+_TABLE = r"(?:table|comparison|report|spreadsheet|csv|overview)"
+_INTO = re.compile(
+    rf"[,;]?\s*\b(?:in|into|as|to)\s+(?:a|one|an)\s+(?:\w+\s+)?{_TABLE}\b(?:\s+of\b)?|"
+    rf"[,;]?\s*(?:\band\s+)?\b(?:make|create|build|prepare|draw up)\s+(?:it\s+|them\s+)?(?:a|one)\s+(?:\w+\s+)?"
+    rf"{_TABLE}\b(?!\s+of)", re.IGNORECASE)
 _FIELDS = re.compile(r"\b(?:on|by|for|regarding|with regard to|with respect to|according to|in terms of)\s+"
                      r"(?:their\s+|its\s+|the\s+)?(?:following\s+fields?:?\s+|fields?:?\s+)?(?P<fields>[^.;]+)",
                      re.IGNORECASE)
-_LEAD = re.compile(r"^(?:please\s+)?(?:can|could|would)?\s*(?:you\s+)?(?:please\s+)?", re.IGNORECASE)
+_LEAD = re.compile(r"^(?:please\s+)?(?:(?:can|could|would|will)\s+you\s+)?(?:i\s+(?:need|want|would like)\s+"
+                   r"(?:you\s+to\s+)?)?(?:please\s+)?", re.IGNORECASE)
 _COUNT = re.compile(rf"^(?:all\s+)?(?:these|the|our|my|those)?\s*(?:(?P<count>\d{{1,2}}|{'|'.join(NUMBERS)})\b)?\s*"
                     rf"(?:of\s+(?:the|our|these)\s+)?(?P<noun>(?:[\w-]+\s+){{0,4}}?(?:{DOCUMENTS}))\b"
                     rf"(?P<rest>.*)$", re.IGNORECASE | re.DOTALL)
+_KIND = re.compile(rf"^(?:the\s+|our\s+)?(?:\w+\s+)?(?:{DOCUMENTS})\s+(?:(?:with|of|from|by|for)\s+|"
+                   r"(?<=s\s)(?=[A-Z0-9\"“]))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +67,7 @@ def split_mail(goal: str) -> tuple[str, Mail | None]:
     found = MAIL.search(goal)
     if found is None:
         return goal, None
-    return (goal[:found.start()] + goal[found.end():]).strip(" ,;"), Mail(found["to"].strip(" ."))
+    return (goal[:found.start()] + goal[found.end():]).strip(" ,;"), Mail((found["to"] or found["whom"]).strip(" ."))
 
 
 def addresses(said: str, book: Mapping[str, str]) -> list[str]:
@@ -101,7 +111,8 @@ def documents_of(text: str) -> Wanted | None:
         count = (found["count"] or "").lower()
         kind = " ".join((found["noun"] + " " + found["rest"]).split()).strip(" ,")
         return Wanted(kind=kind, count=NUMBERS.get(count) or int(count or 0))
-    names = listed(re.sub(r"^(?:the\s+)?(?:documents?|contracts?)\s+(?=[A-Z0-9\"“])", "", text))
+    text = _KIND.sub("", text) if _named(text) else text
+    names = listed(text)
     names = [re.sub(r"^(?:against|with|to)\s+", "", n) for n in names]
     if len(names) == 1:
         names = [n for n in re.split(r"\s+(?:with|against|to|versus|vs\.?)\s+", names[0]) if n]
