@@ -12,6 +12,7 @@ Reading only is enforced where nobody can talk the database out of it:
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -157,5 +158,5 @@ def _value(cell: Any) -> Any:
         case Decimal():
             return str(cell)
         case _:
-            text = str(cell)
+            text = json.dumps(cell, default=str, ensure_ascii=False) if isinstance(cell, dict | list) else str(cell)
             return text if len(text) <= CELL_CHARS else f"{text[:CELL_CHARS]}... ({len(text)} characters)"
