@@ -20,7 +20,7 @@ from consumers.tools.artefacts import loaded
 from consumers.tools.calculate import Calculate, calculate
 from consumers.tools.calls import Calls, Ready
 from consumers.tools.catalogue import changed, offer_of
-from consumers.tools.mailboxes import Maildir, mailbox
+from consumers.tools.mailboxes import Imap, Maildir, mailbox
 from consumers.tools.make_table import MakeTable
 from consumers.tools.query_database import QueryDatabase
 from consumers.tools.send_email import SendEmail
@@ -194,6 +194,42 @@ def test_a_mailbox_that_is_none_is_said_at_the_start(tmp_path: Path) -> None:
     for wrong in ("pop3://x", "imaps://host/Folder", "/var/mail"):
         with pytest.raises(SettingsError, match="WEIR_MAILBOX"):
             mailbox(Settings(home=tmp_path, mailbox=wrong))
+
+
+async def test_an_imap_folder_is_searched_by_message_id() -> None:
+    """Against a few lines that speak RFC 3501 as far as the search needs; no real IMAP server was at hand."""
+    said: list[str] = []
+    ended = asyncio.Event()
+
+    async def session(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"* OK ready\r\n")
+        while line := await reader.readline():
+            tag, _, rest = line.decode().strip().partition(" ")
+            said.append(rest)
+            if rest == "CAPABILITY":
+                writer.write(b"* CAPABILITY IMAP4rev1\r\n")
+            elif rest.startswith("EXAMINE"):
+                writer.write(b"* 3 EXISTS\r\n")
+            elif rest.startswith("UID SEARCH"):
+                writer.write(b"* SEARCH 7\r\n" if "<there@x>" in rest else b"* SEARCH\r\n")
+            done = "NO wrong" if rest.startswith("LOGIN") and "secret" not in rest else "OK done"
+            writer.write(f"{tag} {done}\r\n".encode())
+            if rest == "LOGOUT":
+                break
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+        ended.set()
+
+    async with await asyncio.start_server(session, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        box = Imap(f"imap://ada%40example.com@127.0.0.1:{port}/Sent%20mail", "secret")
+        assert await box.holds("<there@x>") is True
+        assert await box.holds("<elsewhere@x>") is False
+        await ended.wait()
+        assert 'LOGIN ada@example.com "secret"' in said and 'EXAMINE "Sent mail"' in said
+        with pytest.raises(Unavailable):
+            await Imap(f"imap://ada@127.0.0.1:{port}/Sent", "wrong").holds("<there@x>")
 
 
 # -- database -----------------------------------------------------------------------------------------------------
