@@ -76,8 +76,8 @@ def engine_loop(context: Context, consumer: Consumer, client: Client) -> Loop:
     partitions = context.producer.partitions(topics.AGENT_EVENTS.named(settings.prefix))
     engine = Engine(settings, client, edges, context.clock, partitions)
     return Loop(settings, consumer, client, engine, topic=engine.events, state=engine.state,
-                interval=settings.engine_interval, committed=metrics.COMMIT_SECONDS.observe,
-                restored=metrics.RESTORE_SECONDS.observe)
+                group=settings.prefix + NAME, touches=engine.read_committed, interval=settings.engine_interval,
+                committed=metrics.COMMIT_SECONDS.observe, restored=metrics.RESTORE_SECONDS.observe)
 
 
 def clients(settings: Settings) -> tuple[Consumer, Client]:

@@ -21,6 +21,7 @@ from weir import telemetry
 from weir.errors import Unavailable
 from weir.kafka import restore
 from weir.kafka.config import transactional_config
+from weir.kafka.leftovers import end_leftovers
 from weir.kafka.transactional import insist
 from weir.settings import Settings
 
@@ -127,10 +128,11 @@ class EffectLog:
         self._settings, self._worker, self._timer, self._point = settings, worker, timer, point
         self._topic = topics.EFFECT_LOG.named(settings.prefix)
 
-    def open(self, effects: str) -> None:
+    def open(self, effects: str, group: str) -> None:
         """
         Args:
             effects: the topic whose partitions the log's belong to.
+            group: that reads it.
 
         Raises:
             Unavailable: the topics are not what they must be, or Kafka does not answer.
@@ -143,6 +145,7 @@ class EffectLog:
             raise Unavailable(f"these topics must exist and have equally many partitions: {counts}; `weir up` creates "
                               "them, docs/how-to/more-partitions.md says how to change them")
         insist(lambda: self._producer.init_transactions(TIMEOUT), TIMEOUT)
+        end_leftovers(self._settings, self._producer, [self._topic], group, effects)
 
     def read(self, partitions: Sequence[int]) -> dict[int, Restored]:
         """What the partitions hold, up to their present end; pending transactions are waited for. Blocks."""

@@ -116,7 +116,7 @@ class Effects:
     def _run(self) -> None:
         try:
             # Aborts what a predecessor of this name left open, and shuts it out.
-            self._log.open(self._topic)
+            self._log.open(self._topic, self._group)
             self._consumer = Consumer(stateful_config(self._settings, self._group, self._worker),
                                       logger=logging.getLogger("librdkafka"))
             self._consumer.subscribe([self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke,

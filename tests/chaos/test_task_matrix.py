@@ -105,6 +105,7 @@ async def test_no_task_no_step_and_no_effect_is_lost_or_doubled(tmp_path: Path) 
             await asking
 
             def ended() -> bool:
+                gatherings.thaw()
                 gatherings.revive()
                 assert not following.done(), following.exception()
                 return len({r.task for r in log.results}) >= len(people.tasks)

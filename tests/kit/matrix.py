@@ -107,6 +107,12 @@ class Gatherings:
     _flags: dict[tuple[str, int], tuple[str, Path]] = field(default_factory=dict)
     _dying: set[tuple[str, int]] = field(default_factory=set)
 
+    @property
+    def awake(self) -> bool:
+        """Whether nobody is frozen and who was has come to himself."""
+        return (not self.frozen and not any(flag.exists() for _, flag in self._flags.values())
+                and time.time() - self.thawed_at > 3)
+
     def start(self, who: str, number: int, *, armed: bool = False) -> None:
         """Starts a process; an armed one stops by itself at a point drawn by lot, the first time it gets there."""
         crew = self.crews[who]
@@ -189,9 +195,12 @@ class Gatherings:
                 if free and self.chance.random() < 0.6:
                     group.create_task(blow(*self.chance.choice(free), "at random", stopped=False))
                 await asyncio.sleep(pace * self.chance.uniform(0.5, 1.5))
+
+    def thaw(self) -> None:
+        """Lets go on who has stopped at a point since the last blow."""
         for who, number, _ in self.stopped():
             self.crews[who].signal(number, signal.SIGCONT)
-        self._flags.clear()
+            self.thawed_at = time.time()
 
     def tabulated(self) -> str:
         rows = sorted({(who, point) for who, point, _ in self.table})
@@ -234,7 +243,7 @@ class People:
                 continue
             if decision.kind is DecisionKind.UNKNOWN:
                 # Only then is it certain that nobody frozen will still do it.
-                if self._gatherings.frozen or decision.created_at / 1000 > time.time() - 2:
+                if not self._gatherings.awake:
                     continue
                 key = keys.idempotency_key(decision.task, decision.step, decision.index, 0, decision.tool,
                                            decision.arguments)

@@ -82,6 +82,11 @@ class Engine:
                 topics.AGENT_EVENTS, topics.AGENT_STATE, topics.AGENT_COMMANDS, topics.AGENT_EFFECTS, topics.DECISIONS,
                 topics.AGENT_REPLIES, topics.USAGE, topics.TASK_RESULTS))
 
+    @property
+    def read_committed(self) -> list[str]:
+        """Topics that it writes and whose readers wait for its commits."""
+        return [self.state, self._effects, self._decisions, self._replies, self._usage, self._results]
+
     # -- restore --------------------------------------------------------------------------------------------------
 
     def forget(self) -> None:

@@ -21,6 +21,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from weir import telemetry
 from weir.errors import Unavailable
 from weir.kafka import restore
+from weir.kafka.leftovers import end_leftovers
 from weir.settings import Settings
 
 log = telemetry.logger(__name__)
@@ -75,22 +76,23 @@ class Loop:
     """Runs `work` on the group's share of `topic`. `run` blocks: give it a thread.
 
     Args:
-        consumer: made with `stateful_config`.
+        consumer: made with `stateful_config`, of the group `group`.
         producer: made with `transactional_config`, one transactional id an instance.
         topic, state: names on the broker, of equally many partitions.
+        touches: topics that are written and whose readers wait for transactions, `state` among them.
         interval: seconds that a transaction stays open; 0 commits after each batch.
         committed: gets the seconds that a commit took.
         restored: gets the seconds that a restore took.
     """
 
     def __init__(self, settings: Settings, consumer: Consumer, producer: Producer, work: Work, *, topic: str,
-                 state: str, interval: float, committed: Callable[[float], Any] = lambda _: None,
-                 restored: Callable[[float], Any] = lambda _: None) -> None:
+                 state: str, group: str, touches: Sequence[str], interval: float,
+                 committed: Callable[[float], Any] = lambda _: None, restored: Callable[[float], Any] = lambda _: None) -> None:
         self._settings = settings
         self._consumer = consumer
         self._producer = producer
         self._work = work
-        self._topic, self._state = topic, state
+        self._topic, self._state, self._group, self._touches = topic, state, group, touches
         self._interval = interval
         self._committed, self._restored = committed, restored
         self._next: dict[int, int | None] = {}
@@ -112,6 +114,7 @@ class Loop:
             self._same_partitions()
             # Aborts what a predecessor of this name left open, and shuts it out.
             insist(lambda: self._producer.init_transactions(TIMEOUT), TIMEOUT)
+            end_leftovers(self._settings, self._producer, self._touches, self._group, self._topic)
             self._consumer.subscribe([self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke,
                                      on_lost=self._on_lost)
             while not stop.is_set():
@@ -137,6 +140,7 @@ class Loop:
         except Aborted as e:
             log.warning("restoring after an abort", topic=self._topic, reason=str(e))
             self._abort()
+            end_leftovers(self._settings, self._producer, self._touches, self._group, self._topic)
             places = self._restore(sorted(self._next))
             self._consumer.assign(places)
 
