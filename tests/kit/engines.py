@@ -3,7 +3,8 @@
 As a process (`python -m tests.kit.engines`) an engine may freeze itself at a named point, once:
 
     ENGINE_FREEZE     offsets-sent: after its offsets are in the transaction, before the transaction ends
-                      polled: with a first event in its hands; before-commit: before anything of a commit; restoring: while it reads its state
+                      consumed: with its first events in its hands; before-commit: before anything of a commit;
+                      restoring: while it reads its state
     ENGINE_FLAG       a file; it is made when the engine freezes
     ENGINE_VARIANT    a broken engine, see `VARIANTS`: it exists to show that the tests notice
     ENGINE_SESSION    session time-out, in milliseconds
@@ -13,9 +14,11 @@ As a process (`python -m tests.kit.engines`) an engine may freeze itself at a na
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -27,6 +30,7 @@ from schemas import codec, topics
 from streams import agents
 from tests.kit.broker import Broker, own_broker
 from weir.clock import Clock, system_clock
+from weir.errors import Unavailable
 from weir.kafka import admin, transactional
 from weir.kafka.config import consumer_config, stateful_config, transactional_config
 from weir.kafka.process import Context, run_process
@@ -120,14 +124,15 @@ def _freeze(point: str) -> None:
     if os.environ.get("ENGINE_FREEZE") == point and not flag.exists():
         flag.touch()
         os.kill(os.getpid(), signal.SIGSTOP)
+        # The signal takes a moment to reach this thread.
+        time.sleep(0.2)
 
 
 class FreezingConsumer(Consumer):
-    def poll(self, timeout: float = -1) -> Message | None:
-        message = super().poll(timeout)
-        if message is not None and message.error() is None:
-            _freeze("polled")
-        return message
+    def consume(self, num_messages: int = 1, timeout: float = -1) -> list[Message]:
+        messages = super().consume(num_messages, timeout)
+        _freeze("consumed")
+        return messages
 
 
 class FreezingProducer(Producer):
@@ -138,7 +143,7 @@ class FreezingProducer(Producer):
 
 
 class StateFirst(Loop):
-    """Reads the state that is committed, and asks for the offsets afterwards."""
+    """Reads the state that is committed, asks for the group's offsets afterwards and believes them."""
 
     def _restore(self, numbers: list[int]) -> list[TopicPartition]:
         self._work.forget()
@@ -146,7 +151,11 @@ class StateFirst(Loop):
         self._work.load(state)
         Path(os.environ["ENGINE_FLAG"] + ".state-read").touch()
         stable = self._stable_offsets(numbers)
-        self._next = {number: self._work.loaded(number, stable[number]) for number in numbers}
+        for number in numbers:
+            # What the state itself says of its offset would show the hole.
+            with contextlib.suppress(Unavailable):
+                self._work.loaded(number, None)
+        self._next = dict(stable)
         self._fresh = set(numbers)
         return [TopicPartition(self._topic, number, OFFSET_BEGINNING if offset is None else offset)
                 for number, offset in self._next.items()]
@@ -176,7 +185,8 @@ async def main(context: Context) -> None:
 
     transactional.restore.read_to = reading
     agents.Loop = VARIANTS[os.environ.get("ENGINE_VARIANT", "")]  # type: ignore[misc]  # the broken ones live here only
-    reads = consumer(settings, FreezingConsumer, session_timeout_ms=int(session), heartbeat_interval_ms=int(session) // 5)
+    reads = consumer(settings, FreezingConsumer, session_timeout_ms=int(session),
+                     heartbeat_interval_ms=int(session) // 5)
     writes = producer(settings, FreezingProducer, transaction_timeout_ms=int(timeout))
     await agents.run(context, reads, writes)
 

@@ -87,7 +87,8 @@ class Loop:
 
     def __init__(self, settings: Settings, consumer: Consumer, producer: Producer, work: Work, *, topic: str,
                  state: str, group: str, touches: Sequence[str], interval: float,
-                 committed: Callable[[float], Any] = lambda _: None, restored: Callable[[float], Any] = lambda _: None) -> None:
+                 committed: Callable[[float], Any] = lambda _: None,
+                 restored: Callable[[float], Any] = lambda _: None) -> None:
         self._settings = settings
         self._consumer = consumer
         self._producer = producer
