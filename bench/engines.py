@@ -109,11 +109,14 @@ class Waiting:
 
     def begin(self, send: Callable[[AgentEvent], None], number: int, name: str, at_a_time: int = 2_000) -> None:
         """Starts so many tasks and waits until each waits itself."""
-        before = len(self.decisions)
-        for n in range(number):
-            send(requested(f"{name}-{n}"))
-            until(lambda n=n: n + 1 - (len(self.decisions) - before) < at_a_time, "tasks come to wait")  # type: ignore[misc]
-        until(lambda: len(self.decisions) - before == number, "tasks come to wait")
+        left = [requested(f"{name}-{n}") for n in range(number)]
+        begun: set[str] = set()
+        while left or begun:
+            while left and len(begun) < at_a_time:
+                begun.add(left[-1].task)
+                send(left.pop())
+            until(lambda: begun & self.decisions.keys(), "tasks come to wait")
+            begun -= self.decisions.keys()
 
     def close(self) -> None:
         self._reader.close()

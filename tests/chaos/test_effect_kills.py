@@ -116,6 +116,38 @@ async def test_no_effect_is_lost_or_done_twice_whatever_happens_to_the_workers(t
         assert outside.did["killed"] >= 8 and outside.did["frozen"] >= 1, outside.did
 
 
+async def test_a_broker_that_is_killed_and_comes_back_loses_no_effect_and_doubles_none(tmp_path: Path) -> None:
+    async with own_broker(tmp_path / "broker", Settings().port_base + 480) as (kafka, broker):
+        settings = Settings(**{**broker.model_dump(), "prefix": f"t-{secrets.token_hex(4)}-", "home": tmp_path,
+                               "kafka_partitions": 4})
+        await admin.ensure_topics(settings, tool_workers.TOPICS)
+        recorder = tmp_path / "recorder"
+        crew = Crew("tests.kit.tool_workers", settings, tmp_path, {"TOOL_RECORDER": str(recorder)})
+        act, sent = Act(recorder, "plain"), {}
+        async with Producer(settings) as producer:
+            outside = Outside(crew, SEED)
+            crew.start(0)
+            keeping = asyncio.create_task(outside.keep())
+            try:
+                for n in range(60):
+                    if n in (20, 40):
+                        await asyncio.to_thread(kafka.kill)
+                        await kafka.start()
+                    sent[f"t{n}"] = command(f"t{n}", "something", act, seconds=0.2)
+                    await producer.send(f"{settings.prefix}agent-effects", f"t{n}", sent[f"t{n}"])
+                    await asyncio.sleep(0.1)
+                told = await until_told(settings, sent)
+            finally:
+                keeping.cancel()
+                await asyncio.to_thread(crew.stop)
+        counts = Counter(recorded(recorder))
+        unknown = [task for task, outcome in told.items() if outcome is CallOutcome.UNKNOWN]
+        print(f"\n{dict(outside.did)}; {len(unknown)} asked of a person")
+        assert [k for k, times in counts.items() if times > 1] == [], "done twice"
+        lost = {task for task, made in sent.items() if key(made) not in counts}
+        assert lost <= set(unknown), "lost"
+
+
 def key(made: AgentCommand) -> str:
     assert isinstance(made.body, CallTool)
     return made.body.key

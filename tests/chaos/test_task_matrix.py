@@ -13,11 +13,13 @@ import secrets
 import signal
 import time
 from collections import Counter
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import aiohttp
 import pytest
+from elasticsearch import AsyncElasticsearch
 
 from consumers.tools.catalogue import offer_of
 from schemas import keys, topics
@@ -37,7 +39,10 @@ from weir.settings import Settings, load
 from weir.stores import elasticsearch
 
 BLOWS = int(os.environ.get("WEIR_CHAOS_BLOWS", "40"))
+CANARY_BLOWS = 8
 SEED = int(os.environ.get("WEIR_CHAOS_SEED", "7"))
+PACE = 1.5
+"""Seconds between two tries to strike; a process that starts takes a core for about as long."""
 IN_FLIGHT = 100
 SETTLED = 400.0
 
@@ -45,10 +50,31 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900 + 12 * BLOWS)]
 
 
 async def test_no_task_no_step_and_no_effect_is_lost_or_doubled(tmp_path: Path) -> None:
+    async with matrix(tmp_path) as (settings, gatherings, people, log):
+        await strike(gatherings, people, log, BLOWS)
+        check(people, log, tmp_path / "recorder")
+        await asyncio.sleep(0.5)
+        report = await asyncio.to_thread(replay, settings)
+        assert report.snapshots and not report.differences, report.differences[:5]
+        assert await dead_letters.letters(settings) == []
+
+
+async def test_canary_the_matrix_notices_a_worker_without_intents(tmp_path: Path) -> None:
+    async with matrix(tmp_path, tools={"TOOL_VARIANT": "no-intent"}, points={"tools": ("after effect",)}) as (
+            _, gatherings, people, log):
+        await strike(gatherings, people, log, CANARY_BLOWS, only="tools")
+        with pytest.raises(AssertionError, match="effects were done twice"):
+            check(people, log, tmp_path / "recorder")
+
+
+@asynccontextmanager
+async def matrix(folder: Path, *, tools: dict[str, str] | None = None, points: dict[str, tuple[str, ...]] | None = None
+                 ) -> AsyncIterator[tuple[Settings, Gatherings, People, Log]]:
+    """All that runs tasks, on a broker of its own, with people who ask and decide."""
     async with AsyncExitStack() as stack:
         shared = load()
         url = await stack.enter_async_context(scripted_model())
-        broker, own = await stack.enter_async_context(own_broker(tmp_path, free_port_base()))
+        broker, own = await stack.enter_async_context(own_broker(folder, free_port_base()))
         settings = Settings(**{
             **own.model_dump(), "prefix": f"t-{secrets.token_hex(4)}-", "kafka": own.kafka_address,
             "elasticsearch": ",".join(shared.elasticsearch_urls), "milvus": shared.milvus_uri,
@@ -56,16 +82,19 @@ async def test_no_task_no_step_and_no_effect_is_lost_or_doubled(tmp_path: Path) 
             "public_url": ""})
         es = elasticsearch(settings)
         stack.push_async_callback(es.close)
-        recorder = tmp_path / "recorder"
+        stack.push_async_callback(_remove, es, settings)
+        recorder = folder / "recorder"
         await ensure_topics(settings)
-        producer = await stack.enter_async_context(Producer(settings))
-        await offer(producer, recorder)
-        tools = {"TOOL_RECORDER": str(recorder), "TOOL_LOOKS": str(tmp_path / "looks")}
-        members = {"engine": ("tests.kit.engines", 2, {"ENGINE_SESSION": "10000"}),
-                   "tools": ("tests.kit.tool_workers", 2, tools), "planner": ("streams.planner", 2, {}),
-                   "gateway": ("gateway", 1, {}), "views": ("consumers.views", 1, {})}
-        crews = {who: Crew(module, settings, tmp_path, extra) for who, (module, _, extra) in members.items()}
-        gatherings = Gatherings(crews, tmp_path, random.Random(SEED))
+        await offer(await stack.enter_async_context(Producer(settings)), recorder)
+        outside = {"TOOL_RECORDER": str(recorder), "TOOL_LOOKS": str(folder / "looks"), **(tools or {})}
+        members: dict[str, tuple[str, int, dict[str, str]]] = {
+            "engine": ("tests.kit.engines", 2, {"ENGINE_SESSION": "10000"}),
+            "tools": ("tests.kit.tool_workers", 2, outside), "planner": ("streams.planner", 2, {}),
+            "gateway": ("gateway", 1, {}), "views": ("consumers.views", 1, {})}
+        crews = {who: Crew(module, settings, folder, extra) for who, (module, _, extra) in members.items()}
+        gatherings = Gatherings(crews, folder, random.Random(SEED), broker)
+        if points is not None:
+            gatherings.points = points
         for crew in crews.values():
             stack.callback(crew.kill)
         for who, (_, count, _) in members.items():
@@ -74,57 +103,59 @@ async def test_no_task_no_step_and_no_effect_is_lost_or_doubled(tmp_path: Path) 
         log = Log(settings)
         stack.callback(log.close)
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        people = People(settings, log, recorder, session, gatherings)
-        going = True
+        yield settings, gatherings, People(settings, log, recorder, session, gatherings), log
 
-        async def follow() -> None:
-            while True:
-                await asyncio.to_thread(log.poll)
-                await people.decide()
 
-        async def ask() -> None:
-            while going:
-                missing = IN_FLIGHT + 10 - (len(people.tasks) - len(log.results))
-                await asyncio.gather(*(people.ask() for _ in range(min(20, max(0, missing)))))
-                await asyncio.sleep(0.1)
+async def strike(gatherings: Gatherings, people: People, log: Log, blows: int, *, only: str = "") -> None:
+    """Deals so many blows while at least `IN_FLIGHT` tasks are under way; returns when these have ended, or should."""
+    going = True
 
-        async def restart_broker() -> None:
-            await until(lambda: sum(gatherings.table.values()) > BLOWS // 2, within=SETTLED, what="half of the blows")
-            broker.kill(signal.SIGKILL)
-            await asyncio.sleep(1)
-            await broker.start()
-            gatherings.table["broker", "at random", "killed"] += 1
+    async def follow() -> None:
+        while True:
+            await asyncio.to_thread(log.poll)
+            await people.decide()
 
-        following = asyncio.create_task(follow())
-        asking = asyncio.create_task(ask())
-        try:
-            await until(lambda: len(people.tasks) - len(log.results) >= IN_FLIGHT, within=120, what="tasks in flight")
-            await asyncio.gather(gatherings.disturb(BLOWS, 0.9), restart_broker())
-            in_flight = len(people.tasks) - len(log.results)
-            going = False
-            await asking
+    async def ask() -> None:
+        while going:
+            missing = IN_FLIGHT + 10 - (len(people.tasks) - len(log.results))
+            await asyncio.gather(*(people.ask() for _ in range(min(20, max(0, missing)))))
+            await asyncio.sleep(0.1)
 
-            def ended() -> bool:
-                gatherings.thaw()
-                gatherings.revive()
-                assert not following.done(), following.exception()
-                return len({r.task for r in log.results}) >= len(people.tasks)
+    def ended() -> bool:
+        gatherings.thaw()
+        gatherings.revive()
+        assert not following.done(), following.exception()
+        return len({r.task for r in log.results}) >= len(people.tasks)
 
-            with suppress(AssertionError):
-                await until(ended, within=SETTLED, what="the tasks to end")
-        finally:
-            for task in (following, asking):
-                task.cancel()
-            print(f"\n{gatherings.tabulated()}\n{len(people.tasks)} tasks, {len(log.unknown)} outcomes that a person "
-                  f"was asked about, {len(recorded(recorder))} effects")
-        assert in_flight >= IN_FLIGHT, f"only {in_flight} tasks were in flight at the last blow"
-        check(people, log, recorder)
-        await asyncio.sleep(0.5)
-        report = await asyncio.to_thread(replay, settings)
-        assert report.snapshots and not report.differences, report.differences[:5]
-        assert await dead_letters.letters(settings) == []
-        for index in await es.indices.get(index=f"{settings.prefix}*"):
-            await es.indices.delete(index=index)
+    following, asking = asyncio.create_task(follow()), asyncio.create_task(ask())
+    try:
+        await until(lambda: len(people.tasks) - len(log.results) >= IN_FLIGHT, within=120, what="tasks in flight")
+        await asyncio.gather(gatherings.disturb(blows, PACE, only), *([] if only else [restart(gatherings, blows)]))
+        in_flight = len(people.tasks) - len(log.results)
+        going = False
+        await asking
+        with suppress(AssertionError):  # what is missing is said by the check
+            await until(ended, within=SETTLED, what="the tasks to end")
+    finally:
+        for task in (following, asking):
+            task.cancel()
+        print(f"\n{gatherings.tabulated()}\n{len(people.tasks)} tasks, {len(log.unknown)} outcomes that a person was "
+              "asked about")
+    assert in_flight >= IN_FLIGHT, f"only {in_flight} tasks were in flight at the last blow"
+
+
+async def restart(gatherings: Gatherings, blows: int) -> None:
+    """Kills the broker at half-time."""
+    await until(lambda: sum(gatherings.table.values()) > blows // 2, within=60 + 15 * blows, what="half of the blows")
+    gatherings.broker.kill(signal.SIGKILL)
+    await asyncio.sleep(1)
+    await gatherings.broker.start()
+    gatherings.table["broker", "at random", "killed"] += 1
+
+
+async def _remove(es: AsyncElasticsearch, settings: Settings) -> None:
+    for index in await es.indices.get(index=f"{settings.prefix}*"):
+        await es.indices.delete(index=index)
 
 
 async def offer(producer: Producer, recorder: Path) -> None:

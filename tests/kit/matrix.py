@@ -21,6 +21,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from schemas import codec, keys, topics
 from schemas.events import Decision, DecisionKind, DecisionStatus, TaskResult
+from tests.kit.broker import Broker
 from tests.kit.monkey import Crew
 from tests.kit.tool_workers import recorded
 from weir import identity
@@ -32,7 +33,7 @@ PLAN = ("look", "look", "act", "look", "look", "act", "look", "look", "sign", "l
 EFFECTS = sum(tool != "look" for tool in PLAN)
 TOOL_POINTS = ("before intent", "before commit", "after intent", "before effect", "after effect", "after outcome",
                "after report")
-ENGINE_POINTS = ("polled", "before-commit", "offsets-sent", "restoring")
+ENGINE_POINTS = ("consumed", "before-commit", "offsets-sent", "restoring")
 ARMS = {"TOOL_POINT", "TOOL_FLAG", "TOOL_ACTION", "ENGINE_FREEZE", "ENGINE_FLAG"}
 SESSION = 11.0
 """Seconds after which a frozen member has been replaced."""
@@ -100,12 +101,16 @@ class Gatherings:
     crews: dict[str, Crew]
     folder: Path
     chance: random.Random
+    broker: Broker
     table: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     """Who, at which point, what: how often."""
     frozen: int = 0
     thawed_at: float = 0.0
     _flags: dict[tuple[str, int], tuple[str, Path]] = field(default_factory=dict)
     _dying: set[tuple[str, int]] = field(default_factory=set)
+    points: dict[str, tuple[str, ...]] = field(default_factory=lambda: {"tools": TOOL_POINTS, "engine": ENGINE_POINTS})
+    """Where processes of a kind are stopped, in turns."""
+    _turns: Counter[str] = field(default_factory=Counter)
 
     @property
     def awake(self) -> bool:
@@ -114,12 +119,13 @@ class Gatherings:
                 and time.time() - self.thawed_at > 3)
 
     def start(self, who: str, number: int, *, armed: bool = False) -> None:
-        """Starts a process; an armed one stops by itself at a point drawn by lot, the first time it gets there."""
+        """Starts a process; an armed one stops by itself at the next of the points, the first time it gets there."""
         crew = self.crews[who]
         crew.extra = {k: v for k, v in crew.extra.items() if k not in ARMS}
         self._flags.pop((who, number), None)
-        if armed and who in ("tools", "engine"):
-            point = self.chance.choice(TOOL_POINTS if who == "tools" else ENGINE_POINTS)
+        if armed and who in self.points:
+            point = self.points[who][self._turns[who] % len(self.points[who])]
+            self._turns[who] += 1
             flag = self.folder / f"flag-{uuid.uuid4().hex}"
             crew.extra |= ({"TOOL_POINT": point, "TOOL_ACTION": "freeze", "TOOL_FLAG": str(flag)} if who == "tools" else
                            {"ENGINE_FREEZE": point, "ENGINE_FLAG": str(flag)})
@@ -164,18 +170,18 @@ class Gatherings:
                 found.append((who, number, point))
         return found
 
-    async def disturb(self, blows: int, pace: float) -> None:
-        """So many kills and freezes, of any process at any time and of those that stop at their points."""
-        names = [(who, number) for who, crew in self.crews.items() for number in crew.running]
+    async def disturb(self, blows: int, pace: float, only: str = "") -> None:
+        """So many kills and freezes, of any process (or `only` one kind) at any time and of those that stop at points."""
+        names = [(who, number) for who, crew in self.crews.items() for number in crew.running if only in ("", who)]
         busy: set[tuple[str, int]] = set()
 
         async def blow(who: str, number: int, point: str, *, stopped: bool) -> None:
             busy.add((who, number))
             try:
-                if self.chance.random() < (0.35 if stopped else 0.12):
+                if self.chance.random() < (0.3 if stopped else 0.12):
                     await self.freeze(who, number, point, stopped=stopped)
                 else:
-                    await self.kill(who, number, point, armed=self.chance.random() < 0.7)
+                    await self.kill(who, number, point, armed=self.chance.random() < 0.85)
                     if who == "engine" and self.chance.random() < 0.3:
                         # The other one, while the group makes up its mind about this one.
                         await asyncio.sleep(self.chance.uniform(0.2, 2.0))

@@ -46,7 +46,8 @@ async def fill(producer: Producer, first: int, count: int) -> None:
     documents = topics.DOCUMENTS.named(producer.settings.prefix)
     for n in range(first, first + count):
         await producer.send(documents, keys.document_key("w", f"d{n % 7}"), None if n % 11 == 5 else document(f"d{n}"))
-    await producer.send(topics.WORKSPACES.named(producer.settings.prefix), "w", Workspace(workspace="w", changed_at=1, changed_by="somebody"))
+    await producer.send(topics.WORKSPACES.named(producer.settings.prefix), "w",
+                        Workspace(workspace="w", changed_at=1, changed_by="somebody"))
 
 
 async def test_a_restored_log_holds_the_same_records_in_the_same_order(tmp_path: Path) -> None:
