@@ -223,7 +223,8 @@ async def test_the_broker_does_not_check_a_generation_below_zero_so_the_engine_d
         client.begin_transaction()
         client.send_offsets_to_transaction([TopicPartition(topic, 0, 0)], metadata)
         client.commit_transaction()
-    loop = Loop(settings, stranger, client, None, topic=topic, state=topic, interval=0.1)  # type: ignore[arg-type]
+    nothing: Any = None
+    loop = Loop(settings, stranger, client, nothing, topic=topic, state=topic, group=group, touches=[], interval=0.1)
     with pytest.raises(Unavailable, match="no generation"):
         loop._current_metadata()
     with pytest.raises(Unavailable, match="unknown form"):
