@@ -64,6 +64,6 @@ def number(request: web.Request, name: str, default: Any, most: int | None = Non
     text = request.query.get(name)
     if text is None:
         return default
-    if not text.isdecimal():
+    if not text.isdecimal() or len(text) > 15:
         raise BadRequest(f"{name} must be a whole number")
     return min(int(text), most) if most else int(text)

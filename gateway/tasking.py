@@ -156,8 +156,11 @@ class Tasking:
         """As `act`; with the id of a request, the same request twice counts once.
 
         Raises:
-            Refused: the engine refuses, or had this request before; nothing has changed.
+            Refused: the engine refuses; nothing has changed.
+            Twice: this request was received before.
+            Overloaded: the person does too much.
         """
+        self._limits.act(person.subject)
         if request is None:
             return await self.act(task, body)
         event = hashlib.sha256("\0".join(("act", task, person.subject, request)).encode()).hexdigest()[:32]

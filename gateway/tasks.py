@@ -76,7 +76,7 @@ async def get_event(request: web.Request) -> web.Response:
     services, person = request.app[SERVICES], person_of(request)
     task = await services.tasking.own(person, request.match_info["task"])
     offset = request.match_info["offset"]
-    found = await services.tasks.event(task.task, int(offset)) if offset.isdecimal() else None
+    found = await services.tasks.event(task.task, int(offset)) if offset.isdecimal() and len(offset) < 16 else None
     if found is None or not isinstance(found.event.body, ModelReplied):
         raise NotFound("this task has no reply of the planner there; `steps` names each one's `offset`")
     body = found.event.body
