@@ -115,7 +115,7 @@ class Waiting:
             while left and len(begun) < at_a_time:
                 begun.add(left[-1].task)
                 send(left.pop())
-            until(lambda: begun & self.decisions.keys(), "tasks come to wait")
+            until(lambda waits=frozenset(begun): waits & self.decisions.keys(), "tasks come to wait")
             begun -= self.decisions.keys()
 
     def close(self) -> None:

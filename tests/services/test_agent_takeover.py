@@ -127,7 +127,8 @@ async def test_an_owner_that_was_replaced_while_it_was_frozen_cannot_commit(sett
         await all_done(two)
         two.crew.signal(1, signal.SIGCONT)
         # It works on what it had in its hands, and tries to commit that.
-        await wait(lambda: any(said in two.log(1) for said in ("after an abort", "cannot go on", "lost", "handing")), 30)
+        ends = ("after an abort", "cannot go on", "lost", "handing")
+        await wait(lambda: any(said in two.log(1) for said in ends), 30)
     found = await asyncio.to_thread(faults, settings, two.tasks, steps=STEPS)
     assert bool(found) == bool(variant), found[:10]
 
