@@ -41,6 +41,8 @@ from weir.stores import elasticsearch
 BLOWS = int(os.environ.get("WEIR_CHAOS_BLOWS", "40"))
 CANARY_BLOWS = 8
 SEED = int(os.environ.get("WEIR_CHAOS_SEED", "7"))
+ENDED = 30
+"""Tasks that have ended when the first blow falls."""
 PACE = 1.5
 """Seconds between two tries to strike; a process that starts takes a core for about as long."""
 IN_FLIGHT = 100
@@ -129,7 +131,9 @@ async def strike(gatherings: Gatherings, people: People, log: Log, blows: int, *
 
     following, asking = asyncio.create_task(follow()), asyncio.create_task(ask())
     try:
-        await until(lambda: len(people.tasks) - len(log.results) >= IN_FLIGHT, within=120, what="tasks in flight")
+        # Tasks are at all their steps by then.
+        await until(lambda: len(people.tasks) - len(log.results) >= IN_FLIGHT and len(log.results) >= ENDED,
+                    within=SETTLED, what="tasks in flight")
         await asyncio.gather(gatherings.disturb(blows, PACE, only), *([] if only else [restart(gatherings, blows)]))
         in_flight = len(people.tasks) - len(log.results)
         going = False
