@@ -48,6 +48,9 @@ BUSY_SECONDS, IDLE_SECONDS = 0.005, 0.1
 TOLD_SECONDS = 1.0
 """How long the mark that a task was told may wait for another transaction to ride along with: a task may be told
 twice."""
+STUCK_SECONDS = 45.0
+"""How long a commit may take before the process ends. When the broker goes away in the middle of
+`send_offsets_to_transaction`, the library's call may never return, whatever its time-out says (librdkafka 2.16.1)."""
 CRASH_SECONDS = 2.0
 """How long a thread that cannot go on may take to notice."""
 REMEMBERED = 1_000_000
@@ -84,6 +87,8 @@ class Effects:
         self._told_since = 0.0
         self._forgotten: list[Entry] = []
         self._metadata: bytes | None = None
+        self._committing = 0.0
+        """Since when a commit is under way, by the timer; 0 while none is."""
         self._paused = False
         self._stop = threading.Event()
 
@@ -98,18 +103,29 @@ class Effects:
         thread = threading.Thread(target=self._run, name="effects", daemon=True)
         thread.start()
         stopped: asyncio.Future[Any] = asyncio.ensure_future(stop.wait())
+        watching = asyncio.create_task(self._watch())
         try:
             await asyncio.wait([stopped, self._crash], return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopped.cancel()
             self._stop.set()
-            await asyncio.to_thread(thread.join, CRASH_SECONDS if self._crash.done() else None)
+            while thread.is_alive() and not self._crash.done():
+                await asyncio.to_thread(thread.join, 0.1)
+            await asyncio.to_thread(thread.join, CRASH_SECONDS)
+            watching.cancel()
         if self._crash.done():
             self._crash.result()
 
     def _crashed(self, error: BaseException) -> None:
         if not self._crash.done():
             self._crash.set_exception(error)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            since = self._committing
+            if since and self._timer() - since > STUCK_SECONDS:
+                self._crashed(Unavailable(f"a commit of {NAME} does not end; restart the process"))
 
     # -- on the thread --------------------------------------------------------------------------------------------
 
@@ -236,7 +252,9 @@ class Effects:
             raise Unavailable(f"{NAME} has no partitions to commit for; restart the process")
         partitions = sorted(moved | {entry.partition for entry in entries})
         offsets = [TopicPartition(self._topic, number, self._next[number]) for number in partitions]
+        self._committing = self._timer()
         ours = self._log.commit(entries, offsets, self._metadata)
+        self._committing = 0.0
         for held in arrived:
             if held.effect.outcome is None:
                 self._tell_loop(self._hands.begin, held, ours)

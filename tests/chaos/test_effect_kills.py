@@ -29,6 +29,8 @@ EFFECTS = 120
 PACE = 0.35
 """Seconds between two effects: they come until after the last kill."""
 SESSION = 10.0
+PATIENCE = 180.0
+"""Seconds until everybody is told: a commit that hangs is given up after 45, a broker may take 30 to come back."""
 WORKERS = 2
 
 
@@ -155,7 +157,7 @@ def key(made: AgentCommand) -> str:
 
 async def until_told(settings: Settings, sent: dict[str, AgentCommand]) -> dict[str, CallOutcome]:
     """What each task was told of its latest attempt, once all were; telling one task two things is an error."""
-    until = time.monotonic() + 90
+    until = time.monotonic() + PATIENCE
     while True:
         told: dict[str, set[CallOutcome]] = {}
         events: list[Any] = await asyncio.to_thread(engines.events, settings, "agent-events")
