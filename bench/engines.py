@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +116,11 @@ class Waiting:
             while left and len(begun) < at_a_time:
                 begun.add(left[-1].task)
                 send(left.pop())
-            until(lambda waits=frozenset(begun): waits & self.decisions.keys(), "tasks come to wait")
+            until(partial(self._some, frozenset(begun)), "tasks come to wait")
             begun -= self.decisions.keys()
+
+    def _some(self, tasks: frozenset[str]) -> bool:
+        return not tasks.isdisjoint(self.decisions)
 
     def close(self) -> None:
         self._reader.close()
