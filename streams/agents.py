@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
@@ -24,6 +23,7 @@ from weir.engine.engine import Engine
 from weir.kafka.config import stateful_config, transactional_config
 from weir.kafka.dead_letters import Graveyard
 from weir.kafka.handlers import GiveUp
+from weir.kafka.loop_thread import run_on_thread
 from weir.kafka.process import Context, run_process
 from weir.kafka.producer import Producer
 from weir.kafka.records import Decoder, Raw
@@ -94,16 +94,7 @@ async def run(context: Context, consumer: Consumer, client: Client) -> None:
     Raises:
         WeirError: the process cannot go on; a fresh one can.
     """
-    loop = engine_loop(context, consumer, client)
-    stop = threading.Event()
-    work = asyncio.create_task(asyncio.to_thread(loop.run, stop))
-    stopped = asyncio.create_task(context.stop.wait())
-    try:
-        await asyncio.wait([work, stopped], return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        stop.set()
-        stopped.cancel()
-        await work
+    await run_on_thread(engine_loop(context, consumer, client), context.stop)
 
 
 async def main(context: Context) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 import signal
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from bench.echo import Echo, requested, waves
@@ -302,3 +303,25 @@ async def test_a_dead_owners_transaction_ends_before_its_session(settings: Setti
     assert writes["retry.backoff.ms"] == 1
     production = (Path(__file__).parents[2] / "infra" / "compose" / "kafka.sh").read_text()
     assert "transaction.abort.timed.out.transaction.cleanup.interval.ms=1000" in production
+
+
+async def test_a_commit_that_the_library_never_comes_back_from_ends_the_process(
+        settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("weir.kafka.loop_thread.STUCK_SECONDS", 1.0)
+    free = threading.Event()
+
+    class Stuck(engines.Producer):
+        def send_offsets_to_transaction(self, *arguments: Any) -> None:
+            free.wait(30)
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+
+    echo = Echo(settings, waves(STEPS))
+    try:
+        monkeypatch.setattr("weir.kafka.transactional.end_leftovers", lambda *_: None)
+        async with engine(settings, writes=engines.producer(settings, Stuck)) as task:
+            echo.send(requested("r"))
+            with pytest.raises(Unavailable, match="does not end"):
+                await asyncio.wait_for(asyncio.shield(task), 20)
+    finally:
+        free.set()
+        echo.close()

@@ -104,6 +104,8 @@ class Loop:
         self._open = False
         self._deadline = 0.0
         self._last_commit = 0.0
+        self.busy_since = 0.0
+        """Since when a transaction is being ended, by `time.monotonic`; 0 while none is. Another thread may look."""
 
     def run(self, stop: threading.Event) -> None:
         """Works until `stop` is set, then commits and goes.
@@ -207,7 +209,7 @@ class Loop:
         3. Offsets, with the generation that these partitions were assigned in: only here a replaced member is refused.
         4. Commit.
         """
-        began = time.monotonic()
+        began = self.busy_since = time.monotonic()
         try:
             moved = self._work.finish()
             if left := self._producer.flush(TIMEOUT):
@@ -220,6 +222,8 @@ class Loop:
             insist(lambda: self._producer.commit_transaction(TIMEOUT), TIMEOUT)
         except KafkaException as e:
             raise _abortable(e) from e
+        finally:
+            self.busy_since = 0.0
         self._open = False
         self._last_commit = time.monotonic()
         self._committed(self._last_commit - began)
@@ -238,7 +242,9 @@ class Loop:
         self._work.forget()
         if self._open:
             self._open = False
+            self.busy_since = time.monotonic()
             insist(lambda: self._producer.abort_transaction(TIMEOUT), TIMEOUT)
+            self.busy_since = 0.0
 
     # -- the group ------------------------------------------------------------------------------------------------
 
