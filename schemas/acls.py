@@ -15,8 +15,6 @@ from schemas.topics import TOPICS, Topic
 OUTSIDE = frozenset({"publishers", "approvers"})
 """Users that are no processes of Weir: they see nothing but their topics."""
 OPERATORS = "operators"
-TRANSACTIONAL = ("streams.agents", "consumers.tools")
-"""Processes that commit what they write together with what they have read."""
 TRANSACTIONAL = frozenset({"streams.agents", "consumers.tools"})
 """Processes that commit what they write together with their offsets; their transactional ids begin with their names."""
 
@@ -59,9 +57,6 @@ def acls(prefix: str = "") -> list[Acl]:
             found.add(Acl(user, "Describe", "topic", prefix or "*", prefixed=bool(prefix)))
     for user in TRANSACTIONAL:
         for operation in ("Describe", "Write"):
-            found.add(Acl(user, operation, "transactional-id", prefix + user, prefixed=True))
-    for user in TRANSACTIONAL:
-        for operation in ("Write", "Describe"):
             found.add(Acl(user, operation, "transactional-id", prefix + user, prefixed=True))
     for operation in ("Create", "Describe", "Read", "Write", "Alter", "AlterConfigs", "DescribeConfigs", "Delete"):
         found.add(Acl(OPERATORS, operation, "topic", prefix or "*", prefixed=bool(prefix)))

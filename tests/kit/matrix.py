@@ -171,7 +171,7 @@ class Gatherings:
         return found
 
     async def disturb(self, blows: int, pace: float, only: str = "") -> None:
-        """So many kills and freezes, of any process (or `only` one kind) at any time and of those that stop at points."""
+        """So many kills and freezes, of any process (`only` one kind) at any time and of those that stop at points."""
         names = [(who, number) for who, crew in self.crews.items() for number in crew.running if only in ("", who)]
         busy: set[tuple[str, int]] = set()
 
