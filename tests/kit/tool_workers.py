@@ -129,6 +129,8 @@ def _stop_at(point: str) -> None:
         return
     flag.touch()
     os.kill(os.getpid(), signal.SIGKILL if os.environ["TOOL_ACTION"] == "kill" else signal.SIGSTOP)
+    # Another thread may take the signal, and this one would go on for a moment.
+    time.sleep(0.5)
 
 
 async def main(context: Context) -> None:
