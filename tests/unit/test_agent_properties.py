@@ -102,7 +102,7 @@ class AnyOrder(RuleBasedStateMachine):
         if isinstance(body, ToolReturned) and body.outcome is CallOutcome.UNKNOWN and done.changed and before:
             returned = next(c for c in before.calls if c.command == body.command)
             asked = [d.kind for d in done.decisions]
-            assert returned.risk is Risk.READ or asked == [DecisionKind.UNKNOWN], "an unknown outcome was not shown"
+            assert returned.risk is Risk.READ or DecisionKind.UNKNOWN in asked, "an unknown outcome was not shown"
 
     def _verdict(self, body: VerdictGiven) -> None:
         decision = self.task.decisions[body.approval]
@@ -117,7 +117,8 @@ class AnyOrder(RuleBasedStateMachine):
     def _effect(self, effect: AgentCommand, body: Any, unknown_before: set[str]) -> None:
         call = effect.body
         assert isinstance(call, CallTool)
-        if effect.attempt == 1 and (call.risk is Risk.IRREVERSIBLE or isinstance(body, VerdictGiven)):
+        undo = self.task.state is not None and self.task.state.status is TaskStatus.UNDOING
+        if effect.attempt == 1 and (call.risk is Risk.IRREVERSIBLE or undo):
             name = f"{call.step}/{call.index}/{call.tool}/{keys.args_hash(call.arguments)}"
             assert self.approved.pop(name, 0) == 1, "an effect without an approval of its own"
         if effect.attempt > 1:  # only what failed for certain, or what a person wants again
