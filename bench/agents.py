@@ -120,6 +120,7 @@ class Decided:
         """Milliseconds from the verdict to the command that it leads to."""
         decision = self.waiting.decisions.pop(task)
         event = self.arrived[task, tool][1]
+        event.clear()
         began = time.perf_counter()
         self.echo.send(verdict(decision, choice))
         if not event.wait(30):

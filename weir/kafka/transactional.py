@@ -32,6 +32,8 @@ IDLE_SECONDS = 0.2
 HURRY_SECONDS = 0.02
 """Least time between two commits that somebody waits for: under load a batch in five would hold something urgent, and a
 commit costs as much as forty records."""
+FEW = 5
+"""A transaction of so few records is committed at once all the same: nobody else is there to be slowed down."""
 TIMEOUT = 30.0
 HARMLESS = {KafkaError._PARTITION_EOF, KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._TIMED_OUT}
 
@@ -102,6 +104,8 @@ class Loop:
         """Partitions of which nothing has come since they were assigned."""
         self._metadata: bytes | None = None
         self._open = False
+        self._records = 0
+        """In the open transaction."""
         self._deadline = 0.0
         self._last_commit = 0.0
         self.busy_since = 0.0
@@ -162,7 +166,7 @@ class Loop:
             return
         if not self._open:
             self._producer.begin_transaction()
-            self._open = True
+            self._open, self._records = True, 0
             self._deadline = time.monotonic() + self._interval
         try:
             urgent = self._work.handle(ours)
@@ -170,8 +174,10 @@ class Loop:
             raise _abortable(e) from e
         # Delivery reports: without their being taken the producer's queue fills.
         self._producer.poll(0)
+        self._records += len(ours)
         if urgent:
-            self._deadline = min(self._deadline, max(time.monotonic(), self._last_commit + HURRY_SECONDS))
+            soon = 0.0 if self._records <= FEW else self._last_commit + HURRY_SECONDS
+            self._deadline = min(self._deadline, max(time.monotonic(), soon))
 
     def _expected(self, message: Message) -> bool:
         if (error := message.error()) is not None:
