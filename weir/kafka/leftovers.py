@@ -1,8 +1,8 @@
 """Ending transactions that the coordinator believes to have ended.
 
 A broker that is killed and comes back may note a transaction as aborted without its marker reaching every partition.
-Readers of committed records then wait there for ever: no time-out applies any more. Seen with Kafka 4.3.1 on one node,
-about once in twenty kills under load. A marker of the same producer id, whatever it is about, ends such a leftover, so
+Readers of committed records then wait there for ever: no time-out applies any more. Seen with Kafka 4.3.1 on one node
+under load. A marker of the same producer id, whatever it is about, ends such a leftover, so
 whoever owns the transactional id touches each partition once and aborts.
 """
 
