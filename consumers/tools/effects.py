@@ -25,7 +25,7 @@ from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException
 from consumers.tools import effect_log
 from consumers.tools.calls import Calls, Ready
 from consumers.tools.effect_log import TIMEOUT, EffectLog, Entry, Point, Restored
-from consumers.tools.hands import Ended, Hands, Held, Told
+from consumers.tools.hands import Ended, Hands, Held, Late, Told
 from schemas import topics
 from schemas.events import AgentCommand, CallTool, Effect
 from weir import telemetry
@@ -76,7 +76,7 @@ class Effects:
         self._log = log or EffectLog(settings, self._worker, timer, point)
         self._graveyard = Graveyard(events, self._group)
         self._decoder = Decoder(settings, events.blobs)
-        self._steps: SimpleQueue[Ended | Told] = SimpleQueue()
+        self._steps: SimpleQueue[Ended | Late | Told] = SimpleQueue()
         self._hands = Hands(calls, events, self._steps, clock, timer, point, self._crashed)
         self._next: dict[int, int] = {}
         """Offset of the next record of each partition that is ours."""
@@ -209,9 +209,9 @@ class Effects:
             effect = replace(effect, command=replace(command, body=replace(command.body, arguments="{}")))
         return Held(raw.partition, effect_log.ended(effect, ready, self._worker, self._clock()))
 
-    def _stepped(self) -> list[Ended]:
-        """What has ended since the last look; who was told is noted."""
-        found: list[Ended] = []
+    def _stepped(self) -> list[Ended | Late]:
+        """What has ended or was held up since the last look; who was told is noted."""
+        found: list[Ended | Late] = []
         while True:
             try:
                 step = self._steps.get_nowait()
@@ -219,7 +219,7 @@ class Effects:
                 return found
             if self._held.get(step.held.effect.key) is not step.held:
                 continue
-            if isinstance(step, Ended):
+            if not isinstance(step, Told):
                 found.append(step)
             else:
                 del self._held[step.held.effect.key]
@@ -231,10 +231,13 @@ class Effects:
 
     # -- transactions ---------------------------------------------------------------------------------------------
 
-    def _commit(self, arrived: Sequence[Held], moved: set[int], ended: Sequence[Ended], *, now: bool = False) -> None:
+    def _commit(self, arrived: Sequence[Held], moved: set[int], steps: Sequence[Ended | Late], *, now: bool = False
+                ) -> None:
         """Intents of what has come, Outcomes of what has ended, marks of who was told; then goes on with all of it."""
+        ended = [step for step in steps if isinstance(step, Ended)]
+        late = [step.held for step in steps if isinstance(step, Late)]
         overdue = bool(self._told) and (now or self._timer() - self._told_since > TOLD_SECONDS)
-        if not (arrived or moved or ended or overdue):
+        if not (arrived or moved or steps or overdue):
             return
         if arrived:
             self._point("before intent")
@@ -250,12 +253,13 @@ class Effects:
         self._told, self._forgotten = [], []
         if self._metadata is None:
             raise Unavailable(f"{NAME} has no partitions to commit for; restart the process")
-        partitions = sorted(moved | {entry.partition for entry in entries})
+        # Of those that are late too: that their offsets are taken shows that the partitions are still ours.
+        partitions = sorted(moved | {entry.partition for entry in entries} | {held.partition for held in late})
         offsets = [TopicPartition(self._topic, number, self._next[number]) for number in partitions]
         self._committing = self._timer()
         ours = self._log.commit(entries, offsets, self._metadata)
         self._committing = 0.0
-        for held in arrived:
+        for held in (*arrived, *late):
             if held.effect.outcome is None:
                 self._tell_loop(self._hands.begin, held, ours)
             else:

@@ -1,6 +1,6 @@
 """Does what the effects' loop has committed, and tells the tasks; on the event loop.
 
-    begin    an Intent is committed             -> run it                -> Ended
+    begin    an Intent is committed             -> run it                -> Ended, or Late
     recover  an Intent was left by somebody     -> was it done?          -> Ended
     tell     an Outcome is committed            -> ToolReturned          -> Told
 """
@@ -26,7 +26,7 @@ log = telemetry.logger(__name__)
 
 LEASE = 4.0
 """Seconds after the commit of an Intent within which its effect begins. Whoever was held up for longer may have been
-replaced (after a session of 10 s) and leaves the question to its successor."""
+replaced (after a session of 10 s) and first commits once more, which a replaced worker cannot."""
 LONGEST_WAIT = 5.0
 
 @dataclass(eq=False, slots=True)
@@ -50,6 +50,13 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
+class Late:
+    """It was held up, and was not begun."""
+
+    held: Held
+
+
+@dataclass(frozen=True, slots=True)
 class Told:
     held: Held
 
@@ -62,7 +69,7 @@ class Hands:
         crashed: called with the reason why the process must end.
     """
 
-    def __init__(self, calls: Calls, producer: Producer, steps: SimpleQueue[Ended | Told], clock: Clock,
+    def __init__(self, calls: Calls, producer: Producer, steps: SimpleQueue[Ended | Late | Told], clock: Clock,
                  timer: Callable[[], float], point: Point, crashed: Callable[[BaseException], Any]) -> None:
         self._calls, self._producer, self._steps = calls, producer, steps
         self._clock, self._timer, self._point, self._crashed = clock, timer, point, crashed
@@ -102,8 +109,9 @@ class Hands:
         assert held.ready is not None
         self._point("after intent")
         if (late := self._timer() - ours) > LEASE:
-            raise Unavailable(f"an effect was to begin {late:.1f} s after its Intent: another worker may have taken "
-                              "over. It was not begun; restart the process.")
+            log.warning("an effect is late", key=held.effect.key, seconds=round(late, 1))
+            self._steps.put(Late(held))
+            return
         self._point("before effect")
         command = held.effect.command
         with telemetry.bound(task=command.task, tool=held.ready.tool.name, key=held.effect.key):

@@ -8,9 +8,10 @@ whoever owns the transactional id touches each partition once and aborts.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
 from weir.errors import Unavailable
 from weir.kafka.config import consumer_config
@@ -34,13 +35,23 @@ def end_leftovers(settings: Settings, producer: Producer, topics: Iterable[str],
         KafkaException: Kafka did not take it.
         Unavailable: not all of it arrived in time.
     """
+    left = 0
+
+    def arrived(error: KafkaError | None, _: Message) -> None:
+        nonlocal left
+        left -= error is None
+
     producer.begin_transaction()
     try:
         for topic in topics:
             for number in producer.list_topics(topic, timeout=TIMEOUT).topics[topic].partitions:
-                producer.produce(topic, None, TOUCH, number)
-        if left := producer.flush(TIMEOUT):
-            raise Unavailable(f"{left} records did not arrive; see `weir status`")
+                left += 1
+                producer.produce(topic, None, TOUCH, number, on_delivery=arrived)
+        until = time.monotonic() + TIMEOUT
+        while left:
+            producer.poll(0.1)
+            if time.monotonic() > until:
+                raise Unavailable(f"{left} records did not arrive; see `weir status`")
         # In no generation, which the broker does not check: these offsets are never committed.
         stranger = Consumer(consumer_config(settings, group))
         metadata = stranger.consumer_group_metadata()
