@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Producer, TopicPartition
 
 from schemas import codec, keys, topics
 from schemas.events import (
@@ -134,7 +134,7 @@ class Echo:
         self._seen: set[tuple[str, int]] = set()
         self.repeated = 0
         """Commands that came again."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._producer = Producer(producer_config(settings), logger=logging.getLogger("librdkafka"))
         self._readers = [
             Reader(settings, topics.AGENT_COMMANDS.named(settings.prefix), self._command, committed=committed),
@@ -142,8 +142,13 @@ class Echo:
 
     def send(self, event: AgentEvent) -> None:
         """Puts an event on the log."""
+        def arrived(error: KafkaError | None, message: Message) -> None:
+            # As a real worker: what the broker did not take while it was away is sent again.
+            if error is not None:
+                self.send(event)
+
         with self._lock:
-            self._producer.produce(self._events, codec.encode(event), event.task.encode())
+            self._producer.produce(self._events, codec.encode(event), event.task.encode(), on_delivery=arrived)
             self._producer.poll(0)
 
     def _command(self, message: Message) -> None:

@@ -130,6 +130,8 @@ class Loop:
         except KafkaException as e:
             raise Unavailable(f"the loop of {self._topic} cannot go on: {e.args[0].str()}; restart it") from e
         finally:
+            # Closing hands over what is left, which fails once more where the producer has failed.
+            self._open = False
             self._consumer.close()
 
     def _turn(self) -> None:
@@ -249,8 +251,13 @@ class Loop:
         if self._open:
             self._open = False
             self.busy_since = time.monotonic()
-            insist(lambda: self._producer.abort_transaction(TIMEOUT), TIMEOUT)
-            self.busy_since = 0.0
+            try:
+                insist(lambda: self._producer.abort_transaction(TIMEOUT), TIMEOUT)
+            except KafkaException as e:
+                raise Unavailable(f"a transaction can be neither committed nor aborted: {e.args[0].str()}; restart the "
+                                  "process") from e
+            finally:
+                self.busy_since = 0.0
 
     # -- the group ------------------------------------------------------------------------------------------------
 
