@@ -151,6 +151,11 @@ class Echo:
             self._producer.produce(self._events, codec.encode(event), event.task.encode(), on_delivery=arrived)
             self._producer.poll(0)
 
+    def poll(self) -> None:
+        """Learns what became of what was sent, where nothing is being sent."""
+        with self._lock:
+            self._producer.poll(0)
+
     def _command(self, message: Message) -> None:
         command: AgentCommand = codec.decode(message.value() or b"")
         now = time.perf_counter()

@@ -50,6 +50,7 @@ class Load:
             await self._look()
 
     async def _look(self) -> None:
+        self.echo.poll()
         # While the broker is away there is nothing to see.
         with contextlib.suppress(KafkaException):
             self.ended = {r.task for r in await asyncio.to_thread(events, self.settings, "task-results")}
