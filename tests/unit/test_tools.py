@@ -11,6 +11,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -20,6 +21,8 @@ from consumers.tools.artefacts import loaded
 from consumers.tools.calculate import Calculate, calculate
 from consumers.tools.calls import Calls, Ready
 from consumers.tools.catalogue import changed, offer_of
+from consumers.tools.effect_log import intent
+from consumers.tools.hands import LEASE, Ended, Hands, Held, Late
 from consumers.tools.mailboxes import Imap, Maildir, mailbox
 from consumers.tools.make_table import MakeTable
 from consumers.tools.query_database import QueryDatabase
@@ -33,6 +36,7 @@ from weir.agents.arguments import checked
 from weir.blobs import Blobs
 from weir.clock import system_clock
 from weir.errors import BadRequest, SettingsError, Unavailable
+from weir.kafka.producer import Producer
 from weir.settings import Port, Settings
 
 ADA = Person(subject="ada", groups=["everyone"])
@@ -355,3 +359,25 @@ def test_what_is_new_or_changed_is_published_and_what_is_gone_is_retired(blobs: 
 def test_only_what_cannot_be_undone_is_called_irreversible(tmp_path: Path, blobs: Blobs) -> None:
     assert SendEmail(Settings(home=tmp_path), blobs, None, system_clock).risk is Risk.IRREVERSIBLE
     assert {t.risk for t in (MakeTable(blobs), Calculate())} == {Risk.READ}
+
+
+# -- hands --------------------------------------------------------------------------------------------------------
+
+
+async def test_an_effect_that_was_held_up_is_not_begun_before_the_worker_has_shown_that_it_is_still_its(
+        blobs: Blobs, tmp_path: Path) -> None:
+    tool, now = Act(tmp_path / "recorder", "plain"), 100.0
+    calls = Calls({tool.name: tool}, blobs, lambda: now)
+    made = command("t", "x", tool)
+    ready = calls.check(made)
+    assert isinstance(ready, Ready)
+    steps: SimpleQueue[Any] = SimpleQueue()
+    async with Producer(Settings(home=tmp_path, kafka="127.0.0.1:9")) as producer:
+        hands = Hands(calls, producer, steps, system_clock, lambda: now, lambda _: None, pytest.fail)
+        held = Held(0, intent(made, "w", 1), ready)
+        for ours, expected, done in ((now - LEASE - 0.1, Late, 0), (now - LEASE + 0.1, Ended, 1)):
+            hands.begin(held, ours)
+            assert held.work is not None
+            await held.work
+            assert isinstance(steps.get_nowait(), expected)
+            assert len(recorded(tmp_path / "recorder")) == done
