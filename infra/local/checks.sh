@@ -13,5 +13,5 @@ step "mypy" $bin/mypy
 step "import contracts" $bin/lint-imports
 [ $failed = 0 ] || printf '\nA check above failed; the tests follow.\n'
 step "tests: no server, then the real servers, then kills" \
-    $bin/python -m pytest --own-servers tests/unit tests/services tests/chaos
+    $bin/python -m pytest --own-servers --tb=short --show-capture=no --durations=15 tests/unit tests/services tests/chaos
 exit $failed

@@ -170,9 +170,20 @@ class Gatherings:
                 found.append((who, number, point))
         return found
 
-    async def disturb(self, blows: int, pace: float, only: str = "") -> None:
-        """So many kills and freezes, of any process (`only` one kind) at any time and of those that stop at points."""
-        names = [(who, number) for who, crew in self.crews.items() for number in crew.running if only in ("", who)]
+    async def kill_at(self, who: str, point: str, blows: int) -> None:
+        """Kills processes of a kind at a point, so many times."""
+        self.points = {who: (point,)}
+        for number in self.crews[who].running:
+            await self.kill(who, number, armed=True)
+        while self.table[who, point, "killed"] < blows:
+            self.revive()
+            for _, number, _ in self.stopped():
+                await self.kill(who, number, point, armed=True)
+            await asyncio.sleep(0.1)
+
+    async def disturb(self, blows: int, pace: float) -> None:
+        """So many kills and freezes, of any process at any time and of those that stop at points."""
+        names = [(who, number) for who, crew in self.crews.items() for number in crew.running]
         busy: set[tuple[str, int]] = set()
 
         async def blow(who: str, number: int, point: str, *, stopped: bool) -> None:

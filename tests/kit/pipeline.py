@@ -15,6 +15,7 @@ from consumers import keywords, vectors, views
 from schemas import keys, topics
 from schemas.events import DocumentPublished
 from streams import documents, embeddings
+from tests.kit.system import until
 from weir.clock import system_clock
 from weir.errors import NotFound, Unavailable
 from weir.index import names
@@ -102,7 +103,13 @@ class Pipeline:
         raise AssertionError(f"{document} did not get there: {last}")
 
     async def searchable(self, document: str, version: int) -> dict[str, Any]:
-        return await self.until(document, lambda s: s["searchable"] and s["version"] == version)
+        """Waits until searches find this version, and nothing of those before it is left in a store."""
+        found = await self.until(document, lambda s: s["searchable"] and s["version"] == version)
+        await until(lambda: self._tidy(document), within=PATIENCE, what=f"what {document} was before to be removed")
+        return found
+
+    async def _tidy(self, document: str) -> bool:
+        return not any(m.stale or m.pending for m in await self.manifests(document))
 
     async def gone(self, document: str, version: int) -> None:
         """Waits until both stores have confirmed that nothing is left of the document as of a version."""

@@ -11,6 +11,7 @@ import pytest
 from schemas import codec, keys, topics
 from schemas.events import DocumentPublished
 from tests.kit.pipeline import WORKSPACE, Pipeline, pipeline
+from tests.kit.system import until
 from weir.kafka.dead_letters import replay
 from weir.kafka.follow import read_all
 
@@ -53,10 +54,13 @@ async def test_a_version_replaces_the_one_before_it_whole(running: Pipeline) -> 
     assert [c["text"] for c in await running.chunks("long")] == ["Only this is left."]
     assert [(m.count, m.stale, m.pending) for m in await running.manifests("long")] == [(1, frozenset(), None)] * 2
 
-    # The log holds one part, and tombstones over those that the second version does not have.
-    last = {raw.key: raw.value for raw in read_all(running.settings, running.topic(topics.EMBEDDINGS, version="v1"))}
-    assert [part for part in range(vectors.parts)
-            if last[keys.part_key(WORKSPACE, "long", part).encode()] is not None] == [0]
+    async def parts() -> bool:
+        found = await asyncio.to_thread(read_all, running.settings, running.topic(topics.EMBEDDINGS, version="v1"))
+        last = {raw.key: raw.value for raw in found}
+        return [part for part in range(vectors.parts)
+                if last[keys.part_key(WORKSPACE, "long", part).encode()] is not None] == [0]
+
+    await until(parts, what="tombstones over the parts that the second version does not have")
 
 
 async def test_a_deletion_removes_the_document_everywhere(running: Pipeline) -> None:
