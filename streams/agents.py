@@ -76,7 +76,7 @@ def engine_loop(context: Context, consumer: Consumer, client: Client) -> Loop:
     partitions = context.producer.partitions(topics.AGENT_EVENTS.named(settings.prefix))
     engine = Engine(settings, client, edges, context.clock, partitions)
     return Loop(settings, consumer, client, engine, topic=engine.events, state=engine.state,
-                group=settings.prefix + NAME, touches=engine.read_committed, interval=settings.engine_interval,
+                group=settings.prefix + NAME, touches=engine.written, interval=settings.engine_interval,
                 committed=metrics.COMMIT_SECONDS.observe, restored=metrics.RESTORE_SECONDS.observe)
 
 

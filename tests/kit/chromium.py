@@ -10,11 +10,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]
+PATIENCE = 30_000
+"""Milliseconds that a page may take to show what is expected of it, on a busy machine."""
 
 
 class NoChromium(RuntimeError):
@@ -55,6 +57,7 @@ async def browser() -> AsyncIterator[Browser]:
         NoChromium: there is none.
     """
     path = ensure()
+    expect.set_options(timeout=PATIENCE)
     async with async_playwright() as playwright:
         launched = await playwright.chromium.launch(executable_path=str(path), args=FLAGS)
         try:

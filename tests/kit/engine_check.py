@@ -45,8 +45,10 @@ def _ahead(settings: Settings) -> list[str]:
     """What was read ahead of a commit and came again must be the same bytes."""
     seen: dict[tuple[str, int], set[bytes]] = defaultdict(set)
     for message in read(settings, "agent-commands", committed=False):
-        command = codec.decode(message.value() or b"")
-        seen[command.command, command.attempt].add(message.value() or b"")
+        if (value := message.value()) is None:  # what an engine has touched
+            continue
+        command = codec.decode(value)
+        seen[command.command, command.attempt].add(value)
     return [f"command {which} came in {len(forms)} forms" for which, forms in seen.items() if len(forms) > 1]
 
 

@@ -5,6 +5,7 @@ As a process (`python -m tests.kit.engines`) an engine may freeze itself at a na
     ENGINE_FREEZE     offsets-sent: after its offsets are in the transaction, before the transaction ends
                       consumed: with its first events in its hands; before-commit: before anything of a commit;
                       restoring: while it reads its state
+    ENGINE_DIES       committed: kills itself once it has committed after a freeze
     ENGINE_FLAG       a file; it is made when the engine freezes
     ENGINE_VARIANT    a broken engine, see `VARIANTS`: it exists to show that the tests notice
     ENGINE_SESSION    session time-out, in milliseconds
@@ -141,6 +142,11 @@ class FreezingProducer(Producer):
         super().send_offsets_to_transaction(*arguments)
         _freeze("offsets-sent")
 
+    def commit_transaction(self, *arguments: Any) -> None:
+        super().commit_transaction(*arguments)
+        if os.environ.get("ENGINE_DIES") == "committed" and Path(os.environ["ENGINE_FLAG"]).exists():
+            os.kill(os.getpid(), signal.SIGKILL)
+
 
 class StateFirst(Loop):
     """Reads the state that is committed, asks for the group's offsets afterwards and believes them."""
@@ -149,7 +155,7 @@ class StateFirst(Loop):
         self._work.forget()
         state = [m for m in read(self._settings, "agent-state") if m.partition() in numbers]
         self._work.load(state)
-        Path(os.environ["ENGINE_FLAG"] + ".state-read").touch()
+        Path(f"{os.environ['ENGINE_FLAG']}.state-read-{len(numbers)}").touch()
         stable = self._stable_offsets(numbers)
         for number in numbers:
             # What the state itself says of its offset would show the hole.

@@ -9,7 +9,7 @@ import signal
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ from schemas import codec, keys, topics
 from schemas.events import Decision, DecisionKind, DecisionStatus, TaskResult
 from tests.kit.broker import Broker
 from tests.kit.monkey import Crew
+from tests.kit.system import until
 from tests.kit.tool_workers import recorded
 from weir import identity
 from weir.kafka.config import consumer_config
@@ -35,6 +36,7 @@ TOOL_POINTS = ("before intent", "before commit", "after intent", "before effect"
                "after report")
 ENGINE_POINTS = ("consumed", "before-commit", "offsets-sent", "restoring")
 ARMS = {"TOOL_POINT", "TOOL_FLAG", "TOOL_ACTION", "ENGINE_FREEZE", "ENGINE_FLAG"}
+BUSY_AGAIN = 120.0
 SESSION = 11.0
 """Seconds after which a frozen member has been replaced."""
 KILLED = -signal.SIGKILL
@@ -181,8 +183,9 @@ class Gatherings:
                 await self.kill(who, number, point, armed=True)
             await asyncio.sleep(0.1)
 
-    async def disturb(self, blows: int, pace: float) -> None:
-        """So many kills and freezes, of any process at any time and of those that stop at points."""
+    async def disturb(self, blows: int, pace: float, busy_enough: Callable[[], bool]) -> None:
+        """So many kills and freezes, of any process at any time and of those that stop at points; each while enough
+        goes on to be hit."""
         names = [(who, number) for who, crew in self.crews.items() for number in crew.running]
         busy: set[tuple[str, int]] = set()
 
@@ -205,6 +208,7 @@ class Gatherings:
         async with asyncio.TaskGroup() as group:
             while sum(self.table.values()) + self.frozen < blows:
                 self.revive()
+                await until(busy_enough, within=BUSY_AGAIN, what="enough tasks in flight again")
                 for who, number, point in self.stopped():
                     group.create_task(blow(who, number, point, stopped=True))
                     busy.add((who, number))

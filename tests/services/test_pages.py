@@ -108,7 +108,7 @@ async def sign_in(made: Page, here: Gateway) -> None:
 async def ask(made: Page, question: str = QUESTION) -> None:
     await made.fill("#question", question)
     await made.press("#question", "Enter")
-    await expect(made.locator(".turn").last.locator(".after")).to_be_visible(timeout=30_000)
+    await expect(made.locator(".turn").last.locator(".after")).to_be_visible()
 
 
 async def test_a_question_streams_and_its_citation_opens_at_the_passage(chromium: Browser, here: Gateway) -> None:
@@ -170,7 +170,7 @@ async def test_everything_can_be_done_by_keyboard(chromium: Browser, here: Gatew
         await expect(made.locator("#question")).to_be_focused()
         await made.keyboard.type(QUESTION)
         await made.keyboard.press("Enter")
-        await expect(made.locator(".after")).to_be_visible(timeout=30_000)
+        await expect(made.locator(".after")).to_be_visible()
         for _ in range(40):
             await made.keyboard.press("Shift+Tab")
             if await made.evaluate("document.activeElement.classList.contains('cite')"):

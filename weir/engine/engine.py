@@ -83,9 +83,9 @@ class Engine:
                 topics.AGENT_REPLIES, topics.USAGE, topics.TASK_RESULTS))
 
     @property
-    def read_committed(self) -> list[str]:
-        """Topics that it writes and whose readers wait for its commits."""
-        return [self.state, self._effects, self._decisions, self._replies, self._usage, self._results]
+    def written(self) -> list[str]:
+        """Topics that its transactions write."""
+        return [self.state, self._commands, self._effects, self._decisions, self._replies, self._usage, self._results]
 
     # -- restore --------------------------------------------------------------------------------------------------
 

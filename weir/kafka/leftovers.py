@@ -2,8 +2,8 @@
 
 A broker that is killed and comes back may note a transaction as aborted without its marker reaching every partition.
 Readers of committed records then wait there for ever: no time-out applies any more. Seen with Kafka 4.3.1 on one node
-under load. A marker of the same producer id, whatever it is about, ends such a leftover, so
-whoever owns the transactional id touches each partition once and aborts.
+under load. The next marker of the same producer id, whatever it is about, ends such a leftover; a commit would even
+commit it. So whoever owns the transactional id touches each partition that it writes once, and aborts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TIMEOUT = 30.0
 def end_leftovers(settings: Settings, producer: Producer, topics: Iterable[str], group: str, group_topic: str) -> None:
     """Writes a transaction over all partitions of the topics and the group's offsets, and aborts it. Blocks.
 
-    Nobody ever sees its records: the topics are read committed.
+    Readers of committed records never see it; others see tombstones of a key that nothing has.
 
     Args:
         producer: after `init_transactions`, with no transaction open.

@@ -81,7 +81,7 @@ class Loop:
         consumer: made with `stateful_config`, of the group `group`.
         producer: made with `transactional_config`, one transactional id an instance.
         topic, state: names on the broker, of equally many partitions.
-        touches: topics that are written and whose readers wait for transactions, `state` among them.
+        touches: all topics that the transactions write, `state` among them.
         interval: seconds that a transaction stays open; 0 commits after each batch.
         committed: gets the seconds that a commit took.
         restored: gets the seconds that a restore took.
