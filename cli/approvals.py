@@ -41,10 +41,14 @@ def list_(
     if as_json:
         show_json(found)
         return
-    table = Table("proposal", "kind", "tool", "task's goal", "asked by", "status", "expires in", "when (UTC)")
+    table = Table()
+    for name, wraps in (("proposal", False), ("what", False), ("task's goal", True), ("asked by", True),
+                        ("expires in" if status == "pending" else "decided (UTC)", False)):
+        table.add_column(name, no_wrap=not wraps)
     for d in found:
-        table.add_row(d["approval"][:8], d["kind"], d["tool"], escape(d["goal"][:60]), escape(d["owner"]["name"]),
-                      status_text(d["status"]), _left(d), when(d["decided_at"] or d["created_at"]))
+        state = "" if d["status"] == "pending" else f"\n{status_text(d['status'])}"
+        table.add_row(d["approval"][:8], f"{d['tool'] or d['kind']}{state}", escape(d["goal"][:60]),
+                      escape(d["owner"]["name"]), _left(d) if status == "pending" else when(d["decided_at"]))
     Console(highlight=False).print(table if found else "nothing waits for you" if status == "pending" else "nothing")
 
 

@@ -83,7 +83,10 @@ def _lag(found: Report) -> Table:
     table.add_column("records behind", justify="right")
     for group, topics in sorted(found.lag.items()):
         for topic, behind in sorted(topics.items()):
-            table.add_row(group, topic, f"{behind:,}")
+            if behind:
+                table.add_row(group, topic, f"{behind:,}")
+    if not table.row_count:
+        table.add_row(f"all {len(found.lag)} groups", "", "0")
     return table
 
 

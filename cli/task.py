@@ -151,10 +151,13 @@ def list_(
     if as_json:
         show_json(found)
         return
-    table = Table("task", "goal", "status", "steps", "cost", "owner", "asked for (UTC)")
+    table = Table()
+    for name, wraps in (("task", False), ("goal", True), ("status", False), ("steps", False), ("cost", False),
+                        ("asked for (UTC)", False)):
+        table.add_column(name, no_wrap=not wraps)
     for t in found:
         table.add_row(t["task"][:8], escape(t["goal"][:80]), status_text(t["status"]), str(t["spent"]["steps"]),
-                      f"{t['spent']['micros'] / 1e6:g}", escape(t["owner"]["name"]), when(t["requested_at"]))
+                      f"{t['spent']['micros'] / 1e6:g}", when(t["requested_at"]))
     Console(highlight=False).print(table if found else "no tasks")
 
 

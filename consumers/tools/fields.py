@@ -97,7 +97,8 @@ def _in_passage(field: str, asked: list[Term], source: Source, rank: int) -> Ite
     for sentence in found:
         nearness = 0.2 / (1 + rank)
         pairs = _pairs(sentence, columns)
-        exact = [(share, value) for name, value in pairs if (share := _same(asked, name))]
+        # A table's own heads ("Term: Agreed") are not of the kind that the field asks for.
+        exact = [(share + 0.5 * _fits(value, wanted), value) for name, value in pairs if (share := _same(asked, name))]
         if exact:
             share, value = max(exact)
             yield Found(value, sentence.text, source.section, source.heading_path, 2.0 + share + nearness)
@@ -143,6 +144,11 @@ def _same(asked: list[Term], name: str) -> float:
     both = coverage(asked, words)
     back = coverage(terms(name) or asked, {term.stem for term in asked})
     return both * back if both >= 0.8 and back >= 0.5 else 0.0
+
+
+def _fits(value: str, wanted: list[str]) -> bool:
+    """Whether a value is of a wanted kind, or any will do."""
+    return not wanted or any((_LAW if kind == "law" else PATTERNS[kind]).search(value) for kind in wanted)
 
 
 def _value(text: str, wanted: list[str], asked: list[Term]) -> tuple[str, float]:

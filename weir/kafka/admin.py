@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterable
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -19,10 +19,13 @@ from confluent_kafka.admin import (
 
 from schemas.topics import CHUNKS, EMBEDDINGS, TOPICS, Topic
 from weir.errors import Unavailable
-from weir.kafka.config import client_config
+from weir.kafka.config import client_config, consumer_config
 from weir.settings import Settings
 
 TIMEOUT = 30.0
+COUNTED = 1_000
+"""Offsets between a group and the end up to which records are counted one by one."""
+COUNT_SECONDS = 5.0
 
 
 async def ensure_topics(settings: Settings, names: Iterable[str] | None = None) -> list[str]:
@@ -105,6 +108,9 @@ def topic_config(settings: Settings, topic: Topic) -> dict[str, str]:
 async def lag(settings: Settings) -> dict[str, dict[str, int]]:
     """Records between each group's place and the end, by group and topic, of the groups with our prefix.
 
+    Of a short way the records are counted, since the markers of transactions stand between them; of a long one it is
+    the difference of the offsets.
+
     Raises:
         Unavailable: Kafka does not answer.
     """
@@ -122,13 +128,45 @@ def _lag(settings: Settings) -> dict[str, dict[str, int]]:
         last = _ends(admin, every, OffsetSpec.latest())
     except (KafkaException, TimeoutError) as e:
         raise Unavailable(f"cannot ask {settings.kafka_address} for the groups: {e}") from e
+    starts = {group: {place: max(offset or 0, first.get(place, 0)) for place, offset in at.items()}
+              for group, at in places.items()}
+    near: dict[tuple[str, int], int] = {}
+    for at in starts.values():
+        for place, start in at.items():
+            if 0 < last.get(place, 0) - start <= COUNTED:
+                near[place] = min(start, near.get(place, start))
+    offsets = _offsets(settings, near)
     found: dict[str, dict[str, int]] = {}
-    for group, at in places.items():
+    for group, at in starts.items():
         behind = found.setdefault(group, {})
-        for place, offset in at.items():
-            start = first.get(place, 0) if offset is None else max(offset, first.get(place, 0))
-            behind[place[0]] = behind.get(place[0], 0) + max(0, last.get(place, start) - start)
+        for place, start in at.items():
+            left = max(0, last.get(place, start) - start)
+            if 0 < left <= COUNTED and place in offsets:
+                left = sum(offset >= start for offset in offsets[place])
+            behind[place[0]] = behind.get(place[0], 0) + left
     return found
+
+
+def _offsets(settings: Settings, near: dict[tuple[str, int], int]) -> dict[tuple[str, int], list[int]]:
+    """Offsets of the committed records from a place on; a partition that could not be read in time is left out."""
+    found: dict[tuple[str, int], list[int]] = {place: [] for place in near}
+    if not near:
+        return {}
+    reader = Consumer(consumer_config(settings, f"{settings.prefix}lag", enable_partition_eof=True,
+                                      fetch_wait_max_ms=10))
+    try:
+        reader.assign([TopicPartition(*place, offset) for place, offset in near.items()])
+        left, until = set(near), time.monotonic() + COUNT_SECONDS
+        while left and time.monotonic() < until:
+            for message in reader.consume(COUNTED, 0.05):
+                place, error = (message.topic() or "", message.partition() or 0), message.error()
+                if error is None:
+                    found[place].append(message.offset() or 0)
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    left.discard(place)
+    finally:
+        reader.close()
+    return {place: offsets for place, offsets in found.items() if place not in left}
 
 
 def _places(admin: AdminClient, group: str) -> dict[tuple[str, int], int | None]:
