@@ -181,21 +181,35 @@ async def test_nothing_is_lost_or_doubled_whatever_is_killed(tmp_path: Path) -> 
         session = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
         producer = await stack.enter_async_context(Producer(weir.settings))
         listeners = [Listener(weir.settings.gateway_url, _token(weir.settings, f"p{n}"), session) for n in range(OPEN)]
-        async with asyncio.TaskGroup() as group:
-            asking = [group.create_task(load.ask(listener)) for listener in listeners]
-            publishing = group.create_task(load.publish(producer))
-            for names in rounds(chance):
-                # Only what is under way can be hit, and each round begins with a Weir that has recovered.
-                await until(lambda: sum(x.now.streaming for x in listeners) >= STREAMING, within=SETTLED,
-                            what="answers to stream")
-                await kill(weir, names)
-            await publishing
-            load.over.set()
-            await asyncio.wait(asking)
+        try:
+            async with asyncio.TaskGroup() as group:
+                asking = [group.create_task(load.ask(listener)) for listener in listeners]
+                publishing = group.create_task(load.publish(producer))
+                for names in rounds(chance):
+                    # Only what is under way can be hit, and each round begins with a Weir that has recovered.
+                    await until(lambda: sum(x.now.streaming for x in listeners) >= STREAMING, within=SETTLED,
+                                what="answers to stream")
+                    await kill(weir, names)
+                await publishing
+                load.over.set()
+                await asyncio.wait(asking)
+        except* (TimeoutError, AssertionError) as e:
+            raise AssertionError(f"{e.exceptions[0]!r}\n{standing(weir)}") from e
         print(f"{len(load.answered)} answers, {sum(h.resumes for _, h in load.answered)} resumed, "
               f"{sum(h.resets for _, h in load.answered)} begun again, asked again after {dict(load.errors)}")
         await answers_are_complete(load)
         await documents_are_there_once(load, listeners[0])
+
+
+def standing(weir: LocalWeir) -> str:
+    """Every process, and what its log complained of last."""
+    lines = []
+    for unit in weir.state.units:
+        lines.append(f"{unit.name}: {unit.phase.value}, {unit.restarts} restarts")
+        log = weir.settings.home / "logs" / f"{unit.name}.log"
+        said = log.read_text(errors="replace").splitlines() if log.exists() and unit.name not in SERVERS else []
+        lines += [f"    {line[:300]}" for line in said if '"warning"' in line or '"error"' in line][-2:]
+    return "\n".join(lines)
 
 
 def _token(settings: Settings, user: str) -> Any:

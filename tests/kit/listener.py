@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,8 +17,8 @@ PATIENCE = 300.0
 """Seconds in which an answer must end, whatever is killed meanwhile."""
 RETRIES = 900.0
 """Seconds in which one of the answers to a question that is asked again must be a good one."""
-AGAIN = 3.0
-"""Seconds until a question that could not be answered is asked again."""
+AGAIN, AGAIN_MOST = 3.0, 20.0
+"""Seconds until a question that could not be answered is asked again, at first and after many times."""
 PAUSE = 0.2
 QUIET = 0.3
 """Seconds in which nothing may follow an answer's end."""
@@ -116,9 +118,11 @@ class Listener:
                     assert heard.end["retriable"], heard.end
                     errors.append(heard.end)
                     # As patient as a person: fifty that ask again at once keep a small machine from recovering.
-                    await asyncio.sleep(max(heard.end["retry_after"] or 0.0, AGAIN))
+                    pause = min(AGAIN_MOST, AGAIN * 1.5 ** (len(errors) - 1)) * random.uniform(0.7, 1.3)
+                    await asyncio.sleep(max(heard.end["retry_after"] or 0.0, pause))
         except TimeoutError as e:
-            raise TimeoutError(f"no good answer; {len(errors)} errors, the last: {errors[-3:]}; now: "
+            counted = Counter(f"{error['code']}: {error['message'][:200]}" for error in errors)
+            raise TimeoutError(f"no good answer in {RETRIES:.0f} s: {counted.most_common(6)}; now: "
                                f"{self.now.frames[-3:]}, resumed {self.now.resumes} times") from e
 
     async def _listen(self, message: dict[str, Any], heard: Heard) -> None:

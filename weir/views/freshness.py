@@ -15,9 +15,12 @@ from collections.abc import Callable, Mapping, Sequence
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from weir import telemetry
 from weir.errors import Unavailable
 from weir.kafka.config import client_config
 from weir.settings import Settings
+
+log = telemetry.logger(__name__)
 
 INTERVAL = 0.5
 """Seconds between two looks at the end offsets."""
@@ -92,6 +95,9 @@ class EndOffsets:
                 self._note(await asyncio.to_thread(self._look))
             except Unavailable:
                 continue  # `required` says so once it has lasted
+            except Exception:
+                # This must not end: nobody could be answered until the process is restarted.
+                log.exception("cannot look up end offsets", topic=self._topic)
 
 
 class Partitions:
@@ -115,8 +121,9 @@ class Partitions:
                 metadata = self._admin.list_topics(self._topic, timeout=TIMEOUT).topics[self._topic]
             except KafkaException as e:
                 raise Unavailable(f"Kafka does not answer: {e}", retry_after=2) from e
-            if metadata.error is not None:
-                raise Unavailable(f"the topic {self._topic} cannot be read: {metadata.error.str()}", retry_after=2)
+            if metadata.error is not None or not metadata.partitions:
+                said = metadata.error.str() if metadata.error is not None else "it has no partitions yet"
+                raise Unavailable(f"the topic {self._topic} cannot be read: {said}", retry_after=2)
             self._found, self._until = list(metadata.partitions), self._monotonic() + PARTITIONS_SECONDS
         return self._found
 

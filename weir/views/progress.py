@@ -58,6 +58,9 @@ class Progress:
                 await self.step()
             except Unavailable as e:
                 log.warning("cannot tell how far the access view is", reason=e.message)
+            except Exception:
+                # Nobody could be answered if this ended while the view itself goes on.
+                log.exception("cannot tell how far the access view is")
             try:
                 await asyncio.wait_for(stop.wait(), INTERVAL)
             except TimeoutError:
