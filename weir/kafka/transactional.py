@@ -29,7 +29,7 @@ log = telemetry.logger(__name__)
 READ_AHEAD = 500
 """Records taken from the library at a time."""
 IDLE_SECONDS = 0.2
-HURRY_SECONDS = 0.02
+HURRY_SECONDS = 0.05
 """Least time between two commits that somebody waits for: under load a batch in five would hold something urgent, and a
 commit costs as much as forty records."""
 FEW = 5
