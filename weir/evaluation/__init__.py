@@ -6,7 +6,7 @@
     metrics.py     figures of one question (pure)
     statistics.py  intervals and tests over many (pure)
     asking.py      a question through the product's own retrieval and answer path, in a given version
-    run.py         a set against one version, or two of them question by question
+    run.py         a set against versions, question by question; compare.py keeps the runs
     gate.py        whether one version may take another's place (pure)
     judge.py       a language model's opinion, and how far it agrees with people
     picture.py     a run as an SVG picture
