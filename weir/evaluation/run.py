@@ -93,9 +93,11 @@ async def _with_similarity(questions: Sequence[GoldenQuestion], results: Sequenc
     found = []
     for r in results:
         if accepted[r.id] and r.outcome != FAILED:
-            near = [float(vectors[r.answer[:MOST_CHARS]] @ vectors[a[:MOST_CHARS]]) for a in accepted[r.id]
-                    ] if r.outcome == "answered" and r.answer.strip() else [0.0]
-            r = replace(r, figures={**r.figures, "similarity": min(1.0, max(0.0, *near, 0.0))})
+            near = 0.0
+            if r.outcome == "answered" and r.answer.strip():
+                own = vectors[r.answer[:MOST_CHARS]]
+                near = max(float(own @ vectors[a[:MOST_CHARS]]) for a in accepted[r.id])
+            r = replace(r, figures={**r.figures, "similarity": min(1.0, max(0.0, near))})
         found.append(r)
     return found
 
