@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import subprocess
 import sys
@@ -15,18 +14,27 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from aiohttp import web
 from lxml import etree
-from playwright.async_api import Browser, Page, expect
 
 from cli.golden import import_file
-from schemas.events import Evaluation, GoldenQuestion, Index
-from streams import answers, turns
-from tests.kit.chromium import NoChromium, browser
-from tests.kit.gateway import Gateway, gateway, gateway_settings
+from cli.operate import golden_sample
+from schemas.events import GoldenQuestion
+from tests.kit.gateway import Gateway
 from tests.kit.golden import expects, question
-from tests.kit.pipeline import MAINS, WORKSPACE, Pipeline, pipeline
+from tests.kit.pipeline import WORKSPACE, Pipeline
+from tests.kit.rivers import (
+    PUBLISHER,
+    WET,
+    asked,
+    golden_questions,
+    golden_sets,
+    library,
+    listed,
+    open_gateway,
+    versions,
+)
 from tests.kit.system import until
-from weir import identity
 from weir.clock import system_clock
 from weir.errors import BadRequest, NotFound
 from weir.evaluation.compare import evaluate
@@ -37,54 +45,19 @@ from weir.settings import environment
 from weir.views.evaluations import EvaluationViews
 
 pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="module")]
-MAINS.setdefault(turns.NAME, turns.main)
-MAINS.setdefault(answers.NAME, answers.main)
 ROOT = Path(__file__).parents[2]
-
-RIVERS = ("Ald", "Brim", "Coll", "Dove", "Esk", "Frome", "Gade", "Hodder")
-SECRET = "The reserve of the Hodder is 4.2 million pounds."
-WET = "What is the mean discharge of the river {}?"
-PUBLISHER: dict[str, Any] = {"user": "pia", "groups": ("publishers",)}
-
-
-def text_of(place: int, river: str) -> str:
-    return (f"The river {river} has a mean discharge of {place + 3}.5 cubic metres per second. Its gauge stands "
-            f"at the bridge of {river}ham and is read every {place + 2} minutes.")
-
-
-def golden_questions() -> list[GoldenQuestion]:
-    """Twenty that need three documents each, one for each river, one for a group, and two that must be refused."""
-    three = [question(f"gauges-{n}", f"Where do the gauges of the rivers {a}, {b} and {c} stand?", kind="several",
-                      expected=[expects(r.lower(), f"bridge of {r}ham") for r in (a, b, c)])
-             for n, (a, b, c) in enumerate(itertools.islice(itertools.combinations(RIVERS, 3), 20))]
-    one = [question(f"discharge-{r}", WET.format(r), answers=[f"{n + 3}.5 cubic metres per second"],
-                    expected=[expects(r.lower(), "mean discharge")]) for n, r in enumerate(RIVERS)]
-    asked = "How large is the reserve of the Hodder?"
-    return [*three, *one,
-            question("reserve-board", asked, groups=["board"], clearance=2, expected=[expects("reserve")],
-                     answers=["4.2 million pounds"]),
-            question("reserve-reader", asked, never=["reserve"]),
-            question("world-cup", "Who won the football world championship in 1998?", unanswerable=True)]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def weir() -> AsyncIterator[Pipeline]:
-    async with pipeline() as made:
-        made.start()
-        sent = [(r.lower(), await made.publish(r.lower(), text_of(n, r), title=f"River {r}"))
-                for n, r in enumerate(RIVERS)]
-        sent.append(("reserve", await made.publish("reserve", SECRET, title="Reserve", groups=["board"], clearance=2)))
-        for document, delivery in sent:
-            await made.searchable(document, delivery.offset)
+    async with library() as made:
         yield made
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def sets(weir: Pipeline) -> AsyncIterator[GoldenSets]:
-    made = GoldenSets(weir.settings, weir.producer, system_clock)
-    await made.start()
-    yield made
-    await made.close()
+    async with golden_sets(weir) as made:
+        yield made
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -94,25 +67,8 @@ async def rivers(sets: GoldenSets) -> GoldenSet:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def here(weir: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
-    home = tmp_path_factory.mktemp("home")
-    (home / "people.json").write_text(json.dumps([
-        {"user": "pia", "name": "Pia Publisher", "groups": ["publishers"]}]))
-    async with gateway(gateway_settings(weir.settings, home)) as made:
-        await made.call("PUT", f"/v1/workspaces/{WORKSPACE}", json={"title": "Rivers"}, user="adam",
-                        groups=("weir-admins",))
+    async with open_gateway(weir, tmp_path_factory.mktemp("home")) as made:
         yield made
-
-
-def versions(weir: Pipeline, **recipe: float) -> Index:
-    """The index with a second version over the same stores, asked by another recipe."""
-    index = weir.indexes.index()
-    [live] = index.versions
-    return replace(index, versions=[live, replace(live, name="v2", recipe=recipe)])
-
-
-async def listed(views: EvaluationViews, run: str) -> list[Evaluation]:
-    """The run among the latest ones, which are a second behind."""
-    return [e for e in await views.latest() if e.run.startswith(run)]
 
 
 # -- sets ---------------------------------------------------------------------------------------------------------
@@ -140,6 +96,18 @@ async def test_an_import_makes_a_version_and_the_same_import_none(weir: Pipeline
         sets.get("imported", 4)
     with pytest.raises(BadRequest, match="is about the workspace"):
         await sets.change("imported", "elsewhere", "eve", put=[a])
+
+
+async def test_the_samples_set_is_made_once(weir: Pipeline, sets: GoldenSets, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    settings = weir.settings.model_copy(update={"home": tmp_path})
+    await asyncio.to_thread(golden_sample, settings)
+    first = await until(lambda: sets.find("sample"))
+    assert len(first.questions) == 36
+    await sets.change("sample", "sample", "eve", remove=["bankfull"])
+    (tmp_path / "run" / "sample-golden").unlink()
+    await asyncio.to_thread(golden_sample, settings)
+    assert (sets.get("sample").version, len(sets.get("sample").questions)) == (2, 35), "what people made of it stays"
 
 
 async def test_changes_at_the_same_moment_all_count(weir: Pipeline, sets: GoldenSets) -> None:
@@ -209,6 +177,51 @@ async def test_the_gate_refuses_a_version_that_finds_less_and_lets_its_equal_thr
         await evaluate(weir.settings, weir.producer, rivers, versions(weir), "v3", by="eve", clock=system_clock)
 
 
+@asynccontextmanager
+async def language_model() -> AsyncIterator[str]:
+    """The address of a model that answers everything in two sentences, cites one, and judges that as not relevant."""
+    async def complete(request: web.Request) -> web.Response:
+        if not (await request.json()).get("stream"):
+            said = {"role": "assistant", "content": None, "tool_calls": [{
+                "id": "c", "type": "function", "function": {"name": "verdict", "arguments": json.dumps(
+                    {"faithful": True, "relevant": False, "why": "it only greets"})}}]}
+            return web.json_response({"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": [
+                {"index": 0, "message": said, "finish_reason": "tool_calls"}]})
+        chunk = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+        text = "The river Ald has a mean discharge of 3.5 cubic metres per second [1]. The weather was very fine today."
+        chunks = [{"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]},
+                  {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}]
+        return web.Response(content_type="text/event-stream", text="".join(
+            f"data: {json.dumps(chunk | c)}\n\n" for c in chunks) + "data: [DONE]\n\n")
+
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", complete)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_language_models_answers_are_measured_and_judged(weir: Pipeline, here: Gateway,
+                                                                 sets: GoldenSets) -> None:
+    turn = await asked(here, WET.format("Ald"))
+    status, _ = await here.call("POST", f"/v1/turns/{turn}/golden", json={"good": True, "set": "judged"}, **PUBLISHER)
+    assert status == 201
+    async with language_model() as url:
+        settings = weir.settings.model_copy(update={"model": "openai:m", "model_url": url})
+        [made] = await evaluate(settings, weir.producer, sets.get("judged"), weir.indexes.index(), by="eve",
+                                clock=system_clock)
+    [found] = made.questions
+    assert (made.model, made.judge, made.judge_prompt) == ("openai:m", "openai:m", "judge-1")
+    assert (found.figures["supported"], found.figures["cited"]) == (0.5, 1.0)
+    assert (found.figures["faithful"], found.figures["relevant"], found.why) == (1.0, 0.0, "it only greets")
+    assert made.agreement is not None
+    assert (made.agreement.marks, made.agreement.agreed) == (1, 0.0), "the person had marked an answer as good"
+
+
 async def test_from_the_terminal(weir: Pipeline, rivers: GoldenSet, tmp_path: Path) -> None:
     async def typed(*words: str, code: int = 0) -> str:
         done = await asyncio.to_thread(
@@ -231,153 +244,3 @@ async def test_from_the_terminal(weir: Pipeline, rivers: GoldenSet, tmp_path: Pa
     await until(lambda: listed(views, run))
     assert "discharge-Ald" in await typed("eval", "show", run)
     assert run in await typed("eval", "list")
-
-
-# -- people -------------------------------------------------------------------------------------------------------
-
-
-async def asked(here: Gateway, text: str, user: str = "pia", groups: tuple[str, ...] = ("publishers",)) -> str:
-    """The turn of an answer, once it can be read."""
-    async with here.chat(user, groups) as chat:
-        await chat.ask(text)
-        done = (await chat.rest())[-1]
-    assert done["type"] == "done", done
-
-    async def there() -> bool:
-        return (await here.call("GET", f"/v1/turns/{done['answer']}", user=user, groups=groups))[0] == 200
-
-    await until(there, what="the turn")
-    return str(done["answer"])
-
-
-async def test_a_marked_answer_becomes_a_question_of_the_set(here: Gateway, sets: GoldenSets) -> None:
-    turn = await asked(here, WET.format("Esk"))
-    path = f"/v1/turns/{turn}/golden"
-    status, made = await here.call("POST", path, json={"good": True}, **PUBLISHER)
-    assert (status, made) == (201, {"set": WORKSPACE, "version": 1, "question": f"turn-{turn}"})
-    assert (await here.call("POST", path, json={"good": True}, **PUBLISHER))[1]["version"] == 1, "it is in already"
-    status, found = await here.call("GET", f"/v1/golden/{WORKSPACE}", **PUBLISHER)
-    [kept] = found["questions"]
-    assert (kept["groups"], kept["good"], kept["expected"][0]["document"]) == (["everyone", "publishers"], True, "esk")
-    assert "7.5 cubic metres" in kept["expected"][0]["text"]
-    status, refused = await here.call("POST", path, json={"good": False}, **PUBLISHER)
-    assert (status, "say what would have been right" in refused["error"]["message"]) == (400, True)
-    status, made = await here.call("POST", path, json={"good": False, "documents": ["esk"], "answer": "7.5"},
-                                   **PUBLISHER)
-    assert (status, made["version"]) == (201, 2)
-    assert sets.get(WORKSPACE, 1).questions[0].good is True, "the version before stays as it was"
-
-
-async def test_who_may_see_and_change_golden_sets(here: Gateway, rivers: GoldenSet) -> None:
-    turn = await asked(here, WET.format("Dove"), user="rob", groups=())
-    assert (await here.call("POST", f"/v1/turns/{turn}/golden", json={"good": True}, user="rob"))[0] == 403
-    assert (await here.call("POST", f"/v1/turns/{turn}/golden", json={"good": True}, **PUBLISHER))[0] == 404
-    assert (await here.call("GET", "/v1/golden", user="rob"))[1] == {"sets": []}
-    assert (await here.call("GET", "/v1/golden/rivers", user="rob"))[0] == 404
-    assert (await here.call("GET", "/v1/evaluations", user="rob"))[1] == {"evaluations": []}
-    status, found = await here.call("GET", "/v1/golden/rivers", **PUBLISHER)
-    assert (status, found["count"]) == (200, len(rivers.questions))
-    assert "4.2 million" not in json.dumps(found)
-    assert found["questions"].count({"withheld": True}) == 1
-
-
-async def run_of(weir: Pipeline, rivers: GoldenSet) -> str:
-    """A run that was compared, once the view has it."""
-    _, made = await evaluate(weir.settings, weir.producer, rivers, versions(weir, depth=1, rows=1), "v2", by="eve",
-                             clock=system_clock)
-    assert await EvaluationViews(weir.es, weir.settings).wait(made.run) is not None
-    return made.run
-
-
-async def test_a_run_over_rest_withholds_what_the_reader_may_not_ask(weir: Pipeline, here: Gateway,
-                                                                    rivers: GoldenSet) -> None:
-    path = f"/v1/evaluations/{await run_of(weir, rivers)}"
-    status, found = await here.call("GET", path, **PUBLISHER)
-    assert status == 200
-    assert "4.2 million" not in json.dumps(found) and "reserve-board" not in json.dumps(found)
-    hidden = [q for q in found["questions"] if q["id"].startswith("withheld-")]
-    assert [q["live"]["id"] for q in hidden] == [q["id"] for q in hidden] and len(hidden) == 1
-    status, board = await here.call("GET", path, user="bea", groups=("publishers", "board"), clearance=2)
-    assert "4.2 million" in json.dumps(board)
-    assert found["verdict"]["passed"] is False and found["live_run"]["index_version"] == "v1"
-    status, drawn = await here.call("GET", f"{path}/picture.svg", **PUBLISHER)
-    assert (status, "4.2 million" in drawn) == (200, False)
-    assert etree.fromstring(drawn.encode()).tag.endswith("svg")
-    assert (await here.call("GET", path, user="rob"))[0] == 404
-
-
-# -- pages --------------------------------------------------------------------------------------------------------
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def chromium() -> AsyncIterator[Browser]:
-    try:
-        async with browser() as made:
-            yield made
-    except NoChromium as e:
-        pytest.skip(f"the pages were not looked at: {e}")
-
-
-@asynccontextmanager
-async def page(chromium: Browser, here: Gateway, path: str, **options: Any) -> AsyncIterator[Page]:
-    """A page that somebody has signed in to. At its end: nothing foreign was asked for, and no policy was broken."""
-    context = await chromium.new_context(**options)
-    made = await context.new_page()
-    foreign: list[str] = []
-    problems: list[str] = []
-    made.on("request", lambda r: None if r.url.startswith(here.url) else foreign.append(r.url))
-    made.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
-    made.on("pageerror", lambda e: problems.append(str(e)))
-    try:
-        await made.goto(here.url + path)
-        await made.select_option("#person", "pia")
-        await made.fill("#code", identity.access_code(here.settings))
-        await made.press("#code", "Enter")
-        await expect(made.locator("#shell")).to_be_visible()
-        yield made
-        assert (foreign, problems) == ([], [])
-    finally:
-        await context.close()
-
-
-@pytest.mark.browser
-@pytest.mark.parametrize("width", [360, 1280])
-async def test_the_report_by_keyboard_and_on_a_phone(chromium: Browser, weir: Pipeline, here: Gateway,
-                                                     rivers: GoldenSet, width: int) -> None:
-    run = await run_of(weir, rivers)
-    async with page(chromium, here, f"/evaluations#{run}", viewport={"width": width, "height": 800}) as made:
-        await expect(made.locator(".callout")).to_contain_text("The gate refuses it.")
-        await expect(made.locator(".panel-small", has_text="Recall@10").locator("circle")).to_have_count(2)
-        await expect(made.locator(".panel-small", has_text="Recall@10").locator("strong.worse")).to_be_visible()
-        await expect(made.locator(".question")).to_have_count(len(rivers.questions))
-        await made.keyboard.press("j")
-        await made.keyboard.press("Enter")
-        first = made.locator(".question[open]")
-        await expect(first.locator(".beside > section")).to_have_count(2)
-        await expect(first).to_contain_text("bridge of")
-        await made.keyboard.press("j")
-        assert await made.evaluate("document.activeElement.tagName") == "SUMMARY"
-        await made.select_option(".choose select", "differ")
-        assert 0 < await made.locator(".question:visible").count() < len(rivers.questions)
-        wide = await made.evaluate("""[...document.querySelectorAll('body *')].filter((e) => e.checkVisibility({
-            visibilityProperty: true}) && e.getBoundingClientRect().right > innerWidth + 1
-            && !e.closest('.visually-hidden, .skip')).map((e) => e.id || e.className || e.tagName)""")
-        assert wide == []
-
-
-@pytest.mark.browser
-async def test_a_bad_answer_is_marked_on_the_page(chromium: Browser, here: Gateway, sets: GoldenSets) -> None:
-    async with page(chromium, here, "/") as made:
-        await expect(made.locator("#to-evaluations")).to_be_visible()
-        await made.fill("#question", WET.format("Gade"))
-        await made.press("#question", "Enter")
-        await made.locator("[data-key=feedback-false]").click(timeout=30_000)
-        form = made.locator(".golden")
-        await form.get_by_role("button").click()
-        await expect(form.locator(".error-text")).to_contain_text("say what would have been right", timeout=15_000)
-        await form.locator("[name=document]").first.check()
-        await form.locator("[name=answer]").fill("9.5 cubic metres per second")
-        await form.get_by_role("button").click()
-        await expect(form).to_contain_text(f"Kept in the golden set {WORKSPACE}, version")
-        kept = sets.get(WORKSPACE).questions[-1]
-        assert (kept.question, kept.answers, kept.good) == (WET.format("Gade"), ["9.5 cubic metres per second"], False)
