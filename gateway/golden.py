@@ -46,6 +46,7 @@ async def add(request: web.Request) -> web.Response:
     """One's own turn becomes a question: the set's next version."""
     services, person = request.app[SERVICES], person_of(request)
     body = await read_json(request, GoldenBody)
+    await services.turns.wait(request.match_info["turn"])  # it may have ended a moment ago
     turn = await services.asking.turn(person, request.match_info["turn"])
     if not may_curate(services, person, turn.workspace):
         raise Forbidden(f"only those who may publish into {turn.workspace!r} add to its golden sets; your feedback "
