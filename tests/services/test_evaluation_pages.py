@@ -81,7 +81,8 @@ async def test_who_may_see_and_change_golden_sets(here: Gateway, rivers: GoldenS
     assert found["questions"].count({"withheld": True}) == 1
 
 
-async def run_of(weir: Pipeline, rivers: GoldenSet) -> str:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def run(weir: Pipeline, rivers: GoldenSet) -> str:
     """A run that was compared, once the view has it."""
     _, made = await evaluate(weir.settings, weir.producer, rivers, versions(weir, depth=1, rows=1), "v2", by="eve",
                              clock=system_clock)
@@ -89,9 +90,8 @@ async def run_of(weir: Pipeline, rivers: GoldenSet) -> str:
     return made.run
 
 
-async def test_a_run_over_rest_withholds_what_the_reader_may_not_ask(weir: Pipeline, here: Gateway,
-                                                                    rivers: GoldenSet) -> None:
-    path = f"/v1/evaluations/{await run_of(weir, rivers)}"
+async def test_a_run_over_rest_withholds_what_the_reader_may_not_ask(here: Gateway, run: str) -> None:
+    path = f"/v1/evaluations/{run}"
     status, found = await here.call("GET", path, **PUBLISHER)
     assert status == 200
     assert "4.2 million" not in json.dumps(found) and "reserve-board" not in json.dumps(found)
@@ -143,9 +143,8 @@ async def page(chromium: Browser, here: Gateway, path: str, **options: Any) -> A
 
 @pytest.mark.browser
 @pytest.mark.parametrize("width", [360, 1280])
-async def test_the_report_by_keyboard_and_on_a_phone(chromium: Browser, weir: Pipeline, here: Gateway,
-                                                     rivers: GoldenSet, width: int) -> None:
-    run = await run_of(weir, rivers)
+async def test_the_report_by_keyboard_and_on_a_phone(chromium: Browser, here: Gateway, rivers: GoldenSet, run: str,
+                                                     width: int) -> None:
     async with page(chromium, here, f"/evaluations#{run}", viewport={"width": width, "height": 800}) as made:
         await expect(made.locator(".callout")).to_contain_text("The gate refuses it.")
         await expect(made.locator(".panel-small", has_text="Recall@10").locator("circle")).to_have_count(2)
