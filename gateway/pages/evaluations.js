@@ -30,7 +30,7 @@ function drawRuns() {
 
 function verdictWord(run) {
   if (run.passed === null) return run.live ? "live · " : "";
-  return make("span", {}, make("span", { class: run.passed ? "dot succeeded" : "dot failed" }), run.passed ? "passed · " : "refused · ");
+  return make("span", {}, make("span", { class: run.passed ? "dot succeeded" : "dot refused" }), run.passed ? "passed · " : "refused · ");
 }
 
 /** Shows the run that the address names. */

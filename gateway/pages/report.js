@@ -25,8 +25,9 @@ function head(run) {
     make("p", { class: "facts" }, [`set version ${run.set_version}`, `${run.questions.length} questions`, run.embedding,
       run.model, run.judge ? `judged by ${run.judge} (${run.judge_prompt})` : "", `by ${run.by}`,
       new Date(run.ended_at).toLocaleString()].filter(Boolean).join(" · ")),
-    live ? make("p", { class: "legend" }, make("span", { class: "key live" }), `live: ${live.index_version}, ${live.embedding}`,
-      make("span", { class: "key now" }), `this: ${run.index_version}`) : null,
+    live ? make("p", { class: "legend" },
+      make("span", {}, make("span", { class: "key live" }), `live: ${live.index_version}, ${live.embedding}`),
+      make("span", {}, make("span", { class: "key now" }), `this: ${run.index_version}`)) : null,
     make("div", { class: "buttons" },
       make("a", { class: "secondary button", href: `/v1/evaluations/${encodeURIComponent(run.run)}/picture.svg`,
         download: `evaluation-${run.run.slice(0, 8)}.svg` }, "Picture")));

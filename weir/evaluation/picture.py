@@ -12,7 +12,7 @@ from schemas.events import Evaluation, Figure
 from weir.evaluation.gate import worst_first
 
 WIDTH, MARGIN = 960, 32
-PANEL_WIDTH, PANEL_HEIGHT, ACROSS = 224, 78, 4
+PANEL_WIDTH, PANEL_HEIGHT, ACROSS = 218, 78, 4
 ROW = 26
 WORST = 12
 """Questions that the picture names."""
@@ -46,10 +46,10 @@ def _title(run: Evaluation) -> str:
 
 def _head(run: Evaluation, live: Evaluation | None) -> list[str]:
     when = f"{datetime.fromtimestamp(run.ended_at / 1000, UTC):%Y-%m-%d %H:%M} UTC"
-    beside = f" beside the live {live.index_version} ({live.embedding})" if live else ""
+    beside = f" beside the live {live.index_version} ({_short(live.embedding, 24)})" if live else ""
     parts = [_text(MARGIN, 40, _title(run), size=20, weight=600),
-             _text(MARGIN, 64, f"{run.embedding}, {run.model}{beside} · {len(run.questions)} questions · {when}",
-                   colour=SOFT)]
+             _text(MARGIN, 64, f"{_short(run.embedding, 24)}, {_short(run.model, 30)}{beside} · "
+                   f"{len(run.questions)} questions · {when}", colour=SOFT)]
     if run.verdict is not None:
         said = "The gate lets it through." if run.verdict.passed else f"Refused: {run.verdict.reasons[0]}"
         parts.append(_text(MARGIN, 88, _short(said, 125), colour=ACCENT if run.verdict.passed else BAD, weight=600))
