@@ -21,6 +21,8 @@ COMMANDS = {
     "ingest": "cli.ingest:ingest",
     "task": "cli.task:task",
     "approvals": "cli.approvals:approvals",
+    "golden": "cli.golden:golden",
+    "eval": "cli.evaluate:evaluation",
     "token": "cli.token:token",
     "setup": "cli.setup:setup",
     "backup": "cli.archive:backup",

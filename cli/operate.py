@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -57,6 +58,7 @@ def up(
     wait(settings, out)
     if sample:
         publish_sample(settings, out)
+        golden_sample(settings)
     tell(settings, out)
 
 
@@ -232,6 +234,17 @@ def publish_sample(settings: Settings, out: Console) -> None:
     out.print("Publishing the sample library")
     if library(settings, SAMPLE) == 0:
         done.touch()
+
+
+def golden_sample(settings: Settings) -> None:
+    """Makes the sample library's golden set, once; what people made of it since then is left alone."""
+    from cli.golden import import_file
+
+    done, path = settings.home / "run" / "sample-golden", SAMPLE.with_name("golden.csv")
+    if done.exists() or not path.exists():
+        return
+    asyncio.run(import_file(settings, path, "sample", "sample", "weir up", once=True, reason="the sample library's"))
+    done.touch()
 
 
 def tell(settings: Settings, out: Console) -> None:

@@ -1,4 +1,5 @@
-"""The log as read models in Elasticsearch: documents with their access, their statuses, turns, tasks, proposals, usage.
+"""The log as read models in Elasticsearch: documents with their access, their statuses, turns, tasks, proposals,
+usage, evaluations.
 
 Each view is filled by a group of its own, so that a flood of statuses never holds access rights up. Writes carry the
 version of what they say; an older one changes nothing.
@@ -14,7 +15,7 @@ from typing import Any
 from elasticsearch import AsyncElasticsearch
 
 from schemas import topics
-from schemas.events import AgentEvent, AgentState, Decision, DocumentStatus, TaskResult, Turn, Usage
+from schemas.events import AgentEvent, AgentState, Decision, DocumentStatus, Evaluation, TaskResult, Turn, Usage
 from weir import telemetry
 from weir.documents.names import document_names
 from weir.errors import InputError, Unavailable
@@ -25,7 +26,7 @@ from weir.kafka.records import Record
 from weir.kafka.worker import Worker
 from weir.settings import Settings
 from weir.stores import elasticsearch
-from weir.views import decisions, documents, elastic, status, tasks, turns, usage
+from weir.views import decisions, documents, elastic, evaluations, status, tasks, turns, usage
 from weir.views.progress import Progress
 from weir.views.store import ViewStore, current, open_view
 
@@ -108,6 +109,12 @@ def usage_rows(record: Record) -> Iterable[Row]:
         yield f"{record.partition}/{record.offset}", None, usage.usage_document(event)
 
 
+def evaluation_rows(record: Record) -> Iterable[Row]:
+    event: Evaluation | None = record.event
+    if event is not None:
+        yield event.run, None, evaluations.evaluation_document(event)
+
+
 VIEWS = (
     View("documents", topics.DOCUMENTS, documents.view_index, documents.PROPERTIES, document_rows, progress=True),
     View("statuses", topics.DOCUMENT_STATUS, status.statuses_index, status.PROPERTIES, status_rows),
@@ -117,6 +124,7 @@ VIEWS = (
     View("task-events", topics.AGENT_EVENTS, tasks.events_index, tasks.EVENT_PROPERTIES, event_rows),
     View("decisions", topics.DECISIONS, decisions.decisions_index, decisions.PROPERTIES, decision_rows),
     View("usage", topics.USAGE, usage.usage_index, usage.PROPERTIES, usage_rows),
+    View("evaluations", topics.EVALUATIONS, evaluations.evaluations_index, evaluations.PROPERTIES, evaluation_rows),
 )
 
 

@@ -16,6 +16,8 @@ from gateway import (
     chat_completions,
     conversations,
     documents,
+    evaluations,
+    golden,
     health,
     openapi,
     pages,
@@ -38,6 +40,7 @@ from gateway.withhold import SourceAccess
 from weir import stores, telemetry
 from weir.clock import Clock
 from weir.errors import BadRequest, NotFound, WeirError
+from weir.evaluation.sets import GoldenSets
 from weir.identity import Verifier
 from weir.index.indexes import Indexes
 from weir.kafka.producer import Producer
@@ -45,6 +48,7 @@ from weir.oidc import Provider
 from weir.settings import Settings
 from weir.views.decisions import DecisionViews
 from weir.views.documents import DocumentViews
+from weir.views.evaluations import EvaluationViews
 from weir.views.tasks import TaskViews
 from weir.views.turns import TurnViews
 from weir.views.usage import UsageViews
@@ -72,9 +76,10 @@ async def services(settings: Settings, producer: Producer, clock: Clock) -> Asyn
     task_views = TaskViews(es, settings)
     live = Live(settings, task_views)
     tasking = Tasking(settings, producer, live, task_views, open_workspaces, limits, clock)
+    golden_sets = GoldenSets(settings, producer, clock)
     started: list[Callable[[], Awaitable[None]]] = [es.close, verifier.close]
     try:
-        for part in (open_answers, indexes, open_workspaces, documents_view, live, tasking):
+        for part in (open_answers, indexes, open_workspaces, documents_view, live, tasking, golden_sets):
             await part.start()
             started.append(part.close)
         yield Services(
@@ -82,7 +87,7 @@ async def services(settings: Settings, producer: Producer, clock: Clock) -> Asyn
             limits=limits, es=es, indexes=indexes, documents=documents_view, turns=turns, sources=sources,
             workspaces=open_workspaces, open_answers=open_answers, asking=asking, sessions=sessions.Sessions(),
             tasks=task_views, decisions=DecisionViews(es, settings), usage=UsageViews(es, settings), live=live,
-            tasking=tasking)
+            tasking=tasking, golden=golden_sets, evaluations=EvaluationViews(es, settings))
     finally:
         for close in reversed(started):
             await close()
@@ -126,6 +131,12 @@ ROUTES = [
     web.get("/v1/conversations/{conversation}", conversations.get_conversation),
     web.get("/v1/turns/{turn}", conversations.get_turn),
     web.post("/v1/turns/{turn}/feedback", conversations.give_feedback),
+    web.post("/v1/turns/{turn}/golden", golden.add),
+    web.get("/v1/golden", golden.list_sets),
+    web.get("/v1/golden/{set}", golden.get_set),
+    web.get("/v1/evaluations", evaluations.list_runs),
+    web.get("/v1/evaluations/{run}", evaluations.get_run),
+    web.get("/v1/evaluations/{run}/picture.svg", evaluations.get_picture),
     web.get("/v1/workspaces", workspaces.list_workspaces),
     web.get(_W, workspaces.get_workspace),
     web.put(_W, workspaces.put_workspace),

@@ -43,7 +43,7 @@ async def get_turn(request: web.Request) -> web.Response:
 async def give_feedback(request: web.Request) -> web.Response:
     services, person = request.app[SERVICES], person_of(request)
     body = await read_json(request, FeedbackBody)
-    turn = await services.turns.get(request.match_info["turn"])
+    turn = await services.turns.wait(request.match_info["turn"])
     if turn is None or turn.person.subject != person.subject:
         raise NotFound("you have no such turn")
     event = Feedback(subject=person.subject, turn=turn.turn, good=body.good, at=services.clock(), comment=body.comment)

@@ -12,12 +12,14 @@ from gateway.wire import dumps, error_body
 from schemas.events import Person
 from weir.clock import Clock
 from weir.errors import WeirError
+from weir.evaluation.sets import GoldenSets
 from weir.identity import Identity, Verifier
 from weir.index.indexes import Indexes
 from weir.kafka.producer import Producer
 from weir.settings import Settings
 from weir.views.decisions import DecisionViews
 from weir.views.documents import DocumentViews
+from weir.views.evaluations import EvaluationViews
 from weir.views.tasks import TaskViews
 from weir.views.turns import TurnViews
 from weir.views.usage import UsageViews
@@ -58,6 +60,8 @@ class Services:
     usage: UsageViews
     live: Live
     tasking: Tasking
+    golden: GoldenSets
+    evaluations: EvaluationViews
 
 
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)

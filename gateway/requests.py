@@ -103,6 +103,18 @@ class FeedbackBody(Body):
     comment: Annotated[str, Field(max_length=4000)] = ""
 
 
+class GoldenBody(Body):
+    """A marked answer for a golden set: of the workspace's name where none is named. Of a bad answer `documents`,
+    `answer` or `unanswerable` say what would have been right."""
+
+    good: bool
+    set: Name | None = None
+    documents: Annotated[list[Id], Field(max_length=20)] = []
+    answer: Annotated[str, Field(max_length=2000)] = ""
+    unanswerable: bool = False
+    reason: Annotated[str, Field(max_length=1000)] = ""
+
+
 class SessionBody(Body):
     """A sign-in: `user` with the access code, or a token."""
 

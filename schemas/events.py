@@ -1122,6 +1122,208 @@ class EngineMark:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """A figure over the questions of a run, with its 95 % confidence interval."""
+
+    name: str
+    """Name."""
+    value: float
+    """Mean."""
+    low: float
+    """Lower end of the interval."""
+    high: float
+    """Upper end of the interval."""
+    count: int
+    """Questions that it is taken over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageTime:
+    """How long a stage took."""
+
+    name: str
+    """Stage."""
+    p50: float
+    """Median, in milliseconds."""
+    low: float
+    """Lower end of the median's 95 % interval."""
+    high: float
+    """Upper end of the median's 95 % interval."""
+    p95: float
+    """95th percentile, in milliseconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A figure of this run less that of the other, over the questions that both have."""
+
+    name: str
+    """Name."""
+    value: float
+    """Mean difference; below zero where this run is lower."""
+    low: float
+    """Lower end of the 95 % interval."""
+    high: float
+    """Upper end of the 95 % interval."""
+    p_worse: float
+    """Probability of a difference this low where there is none."""
+    count: int
+    """Questions that have both."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What the gate says."""
+
+    passed: bool
+    """Whether the version may take the other's place."""
+    reasons: list[str] = field(default_factory=list)
+    """Why not; nothing where it passed."""
+    remarks: list[str] = field(default_factory=list)
+    """What else is worth knowing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """How far the judge agrees with people who marked answers."""
+
+    marks: int
+    """Answers that both have judged."""
+    agreed: float
+    """Share on which they agree."""
+    kappa: float
+    """Cohen's kappa."""
+    low: float
+    """Lower end of its 95 % interval."""
+    high: float
+    """Upper end of its 95 % interval."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CitedText:
+    """A stretch of a source that an answer cites."""
+
+    document: str
+    """Document."""
+    text: str
+    """The stretch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundPassage:
+    """A passage that was found."""
+
+    document: str
+    """Document."""
+    expected: bool
+    """Whether it holds what was expected."""
+    passage: str = ""
+    """Id of the passage, where its publisher cut the document."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionResult:
+    """How a question went in a run."""
+
+    id: str
+    """Id of the question in its set."""
+    question: str
+    """The question."""
+    kind: str
+    """Its kind."""
+    groups: list[str]
+    """Groups as which it was asked."""
+    clearance: int
+    """Clearance as which it was asked."""
+    outcome: str
+    """answered, not_in_sources or failed."""
+    expected: list[str] = field(default_factory=list)
+    """Documents and passages that were expected."""
+    answers: list[str] = field(default_factory=list)
+    """Answers that were expected."""
+    unanswerable: bool = False
+    """Whether a refusal was expected."""
+    failed: str = ""
+    """Why it failed."""
+    answer: str = ""
+    """What was answered."""
+    cited: list[CitedText] = field(default_factory=list)
+    """What the answer cites."""
+    found: list[FoundPassage] = field(default_factory=list)
+    """The best passages, best first."""
+    rank: int = 0
+    """Rank of the first expected passage, from 1; 0 where none was found."""
+    figures: dict[str, float] = field(default_factory=dict)
+    """Its own figures, by name; only those that apply."""
+    timings: dict[str, float] = field(default_factory=dict)
+    """Milliseconds by stage."""
+    notices: list[str] = field(default_factory=list)
+    """What the product said besides."""
+    why: str = ""
+    """The judge's reason."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """A run of a golden set against an index version. Topic `evaluations`."""
+
+    run: str
+    """Id of the run."""
+    set: str
+    """Golden set."""
+    set_version: int
+    """Version of the set."""
+    set_change: str
+    """Id of the change that made that version."""
+    workspace: str
+    """Workspace."""
+    index: str
+    """Index."""
+    index_version: str
+    """Version of the index."""
+    live: bool
+    """Whether that version answered questions when the run began."""
+    cut: str
+    """Cutting recipe."""
+    embedding: str
+    """Embedding model and its revision."""
+    model: str
+    """Language model that answered."""
+    seed: int
+    """Seed of the intervals."""
+    started_at: int
+    """When it began, in milliseconds since the epoch."""
+    ended_at: int
+    """When it ended, in milliseconds since the epoch."""
+    by: str
+    """Subject of who ran it."""
+    figures: list[Figure]
+    """Figures."""
+    questions: list[QuestionResult]
+    """How each question went."""
+    recipe: dict[str, float] = field(default_factory=dict)
+    """Parameters of retrieval that differ from the defaults."""
+    prompt: str = ""
+    """Its prompt."""
+    ruler: str = ""
+    """Embedding model and revision that similarities are measured with."""
+    judge: str = ""
+    """Model that judged; empty where none did."""
+    judge_prompt: str = ""
+    """Its prompt."""
+    against: str = ""
+    """The run of the live version that it is compared with; empty where there is none."""
+    stages: list[StageTime] = field(default_factory=list)
+    """Times."""
+    differences: list[Difference] = field(default_factory=list)
+    """Differences from the run that it is compared with."""
+    verdict: Verdict | None = None
+    """What the gate says; null where nothing was compared."""
+    agreement: Agreement | None = None
+    """How far the judge agrees with people; null where nobody was judged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Feedback:
     """What somebody thinks of a turn. Topic `feedback`."""
 
@@ -1135,6 +1337,76 @@ class Feedback:
     """When, in milliseconds since the epoch."""
     comment: str = ""
     """In their words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenPassage:
+    """What an answer should be found in: a document, one of its passages, or words in it."""
+
+    document: str
+    """Id of the document; empty for a passage whose id says enough."""
+    passage: str = ""
+    """Id of the passage, where its publisher cut the document; empty otherwise."""
+    text: str = ""
+    """Words that the passage holds; empty where the whole document counts."""
+    grade: int = 1
+    """How good it is: the gain of nDCG; 1 or more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenQuestion:
+    """A question of a golden set and what is expected of its answer."""
+
+    id: str
+    """Id within the set; it stays the same when the question is changed."""
+    question: str
+    """The question."""
+    groups: list[str] = field(default_factory=lambda: ["everyone"])
+    """Groups of the person as whom it is asked."""
+    clearance: int = 0
+    """Clearance of that person."""
+    expected: list[GoldenPassage] = field(default_factory=list)
+    """Where the answer stands; nothing where nobody has said it yet."""
+    answers: list[str] = field(default_factory=list)
+    """Accepted answers, the fullest first."""
+    unanswerable: bool = False
+    """Whether the answer must be that the sources do not hold it."""
+    never: list[str] = field(default_factory=list)
+    """Documents that must not be shown to that person."""
+    kind: str = ""
+    """A word to group questions by."""
+    turn: str = ""
+    """The turn that it was made from; empty where it was written or imported."""
+    good: bool | None = None
+    """What the person thought of that turn's answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenChange:
+    """A change to a golden set, which makes its next version. Topic `golden`."""
+
+    set: str
+    """Name of the set."""
+    version: int
+    """Number of the version that it makes, from 1."""
+    change: str
+    """Id of the change."""
+    workspace: str
+    """Workspace that the questions are asked in."""
+    by: str
+    """Subject of who made it."""
+    at: int
+    """When, in milliseconds since the epoch."""
+    parent: str = ""
+    """The change that it follows; empty for the first. Of several that follow the same one, the first in the log counts."""
+    put: list[GoldenQuestion] = field(default_factory=list)
+    """Questions that are new, or take the place of those with the same id."""
+    remove: list[str] = field(default_factory=list)
+    """Ids of questions that the set has no longer."""
+    reason: str = ""
+    """Why, in their words."""
+    erased: bool = False
+    """Whether content was taken out of this record later. It had counted, so it counts before all others that follow the same change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1448,7 +1720,9 @@ EVENTS: tuple[type, ...] = (
     Effect,
     EmbeddingPart,
     EngineMark,
+    Evaluation,
     Feedback,
+    GoldenChange,
     Index,
     QuestionAsked,
     TaskRequested,

@@ -45,6 +45,11 @@ def tool_key(name: str, schema_hash: str) -> str:
     return f"{name}/{schema_hash}"
 
 
+def golden_key(name: str, version: int, change: str) -> str:
+    """Key of a change to a golden set: none takes another's place, so a set's whole past stays on the log."""
+    return f"{name}/{version}/{change}"
+
+
 def murmur2(data: bytes) -> int:
     """Unsigned 32-bit murmur2 with Kafka's seed. Source: org.apache.kafka.common.utils.Utils.murmur2."""
     m, mask = 0x5BD1E995, 0xFFFFFFFF

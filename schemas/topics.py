@@ -107,7 +107,11 @@ WORKSPACES = Topic(
     name="workspaces", key="workspace", partitions=1, config=COMPACT, records=("Workspace",), writers=("gateway",),
     readers=("gateway", "streams.answers", "consumers.tools"))
 GOLDEN = Topic(
-    name="golden", key="set", partitions=1, config=COMPACT, records=(), writers=("gateway",), readers=("operators",))
+    name="golden", key="set/version/change", partitions=1, config=COMPACT, records=("GoldenChange",),
+    writers=("gateway", "operators"), readers=("gateway", "operators"))
+EVALUATIONS = Topic(
+    name="evaluations", key="run", partitions=1, config=COMPACT, records=("Evaluation",), writers=("operators",),
+    readers=("consumers.views",))
 USAGE = Topic(
     name="usage", key="subject", config=keep(400), records=("Usage",), writers=("streams.turns", "streams.agents"),
     readers=("consumers.views",))
@@ -132,5 +136,5 @@ REPLAYS = Topic(
 TOPICS = (
     DOCUMENTS, CHUNKS, EMBEDDINGS, DOCUMENT_STATUS, INDEXES, QUESTIONS, ANSWERS, TURNS, AGENT_EVENTS, AGENT_STATE,
     AGENT_COMMANDS, AGENT_EFFECTS, EFFECT_LOG, AGENT_REPLIES, TOOLS, DECISIONS, TASK_RESULTS, WORKSPACES, GOLDEN,
-    USAGE, FEEDBACK, AUDIT, DEAD_LETTERS, REPLAYS,
+    EVALUATIONS, USAGE, FEEDBACK, AUDIT, DEAD_LETTERS, REPLAYS,
 )

@@ -37,6 +37,11 @@ def may_read(person: Person, groups: Sequence[str], clearance: int) -> bool:
     return clearance <= person.clearance and any(group in _groups(person) for group in groups)
 
 
+def covers(person: Person, groups: Sequence[str], clearance: int) -> bool:
+    """Whether a person could have read all that somebody in these groups with this clearance could."""
+    return clearance <= person.clearance and set(groups) <= _groups(person)
+
+
 def check_filters(filters: Sequence[Filter]) -> None:
     """
     Raises:

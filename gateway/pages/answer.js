@@ -2,6 +2,7 @@
 
 import { call, quoted } from "./api.js";
 import { make, offsets } from "./dom.js";
+import { goldenForm } from "./golden.js";
 import { openPanel } from "./panel.js";
 
 const OUTCOMES = {
@@ -10,11 +11,12 @@ const OUTCOMES = {
 };
 
 export class Turn {
-  /** `retry(turn)` asks the same again. */
-  constructor(question, workspace, { retry }) {
+  /** `retry(turn)` asks the same again; `curates(workspace)` says whether this person looks after its golden set. */
+  constructor(question, workspace, { retry, curates }) {
     Object.assign(this, {
-      question, workspace, retry, text: "", sources: [], citations: [], notices: [], outcome: null, failed: null,
+      question, workspace, retry, curates, text: "", sources: [], citations: [], notices: [], outcome: null, failed: null,
       answer: null, conversation: null, stage: "Asking…", spent: null, good: null,
+      golden: null,
     });
     this.heading = make("h2", { tabIndex: -1 }, question);
     this.body = make("div");
@@ -94,6 +96,7 @@ export class Turn {
       this.failed ? this.#failure() : null,
       ...this.#sourceLists(),
       this.ended && !this.failed && this.answer ? this.#after() : null,
+      this.golden,
     ];
   }
 
@@ -181,6 +184,7 @@ export class Turn {
       type: "button", "data-key": `feedback-${good}`, "aria-pressed": String(this.good === good),
       onclick: async () => {
         this.good = good;
+        this.golden = this.curates(this.workspace) && this.outcome !== "cancelled" ? goldenForm(this) : null;
         this.draw();
         await call("POST", `/v1/turns/${quoted(this.answer)}/feedback`, { good }).catch(() => { this.good = null; this.draw(); });
       },

@@ -5,7 +5,7 @@ import { call, quoted } from "./api.js";
 import { $, ago, make } from "./dom.js";
 import { closePanel } from "./panel.js";
 import { search } from "./search.js";
-import { countPending, newId } from "./shell.js";
+import { countPending, newId, showPages } from "./shell.js";
 import { signedIn, signOut } from "./sign_in.js";
 import { Connection } from "./socket.js";
 
@@ -17,7 +17,9 @@ const EXAMPLES = {
   ],
 };
 
-const state = { mode: "ask", workspace: "sample", conversation: null, last: null, running: null };
+const state = { mode: "ask", workspace: "sample", conversation: null, last: null, running: null, curated: new Set() };
+
+const options = { retry, curates: (workspace) => state.curated.has(workspace) };
 
 const connection = new Connection({
   onState: (connected) => {
@@ -34,7 +36,7 @@ async function start() {
   const person = await signedIn();
   const address = new URLSearchParams(location.search);
   const then = address.get("then") ?? "";
-  if (/^\/(tasks|approvals)(#[\w-]*)?$/.test(then)) {
+  if (/^\/(tasks|approvals|evaluations)(#[\w-]*)?$/.test(then)) {
     location.replace(then);
     return;
   }
@@ -53,6 +55,7 @@ async function start() {
 
 async function loadWorkspaces() {
   const { workspaces } = await call("GET", "/v1/workspaces").catch(() => ({ workspaces: [] }));
+  state.curated = showPages(workspaces);
   const shown = workspaces.length ? workspaces : [{ workspace: "sample", title: "" }];
   $("workspace").replaceChildren(...shown.map((w) => make("option", { value: w.workspace }, w.title || w.workspace)));
   state.workspace = shown.some((w) => w.workspace === state.workspace) ? state.workspace : shown[0].workspace;
@@ -96,7 +99,7 @@ async function openConversation(conversation) {
     const { turns } = await call("GET", `/v1/conversations/${quoted(conversation)}`);
     const shown = turns.filter((turn) => turn.outcome !== "searched");
     $("welcome").hidden = true;
-    $("turns").replaceChildren(...shown.map((turn) => Turn.finished(turn, { retry }).element));
+    $("turns").replaceChildren(...shown.map((turn) => Turn.finished(turn, options).element));
     const last = shown.at(-1);
     Object.assign(state, { conversation, last: last?.turn ?? null, workspace: last?.workspace ?? state.workspace });
     $("workspace").value = state.workspace;
@@ -138,7 +141,7 @@ async function ask(question, plain) {
       return;
     }
   }
-  const turn = new Turn(question, state.workspace, { retry });
+  const turn = new Turn(question, state.workspace, options);
   $("turns").append(turn.element);
   turn.element.scrollIntoView({ block: "start" });
   run(turn);
@@ -166,7 +169,7 @@ function suggestTask(goal, why) {
 
 function retry(turn) {
   if (state.running) return;
-  const fresh = new Turn(turn.question, turn.workspace, { retry });
+  const fresh = new Turn(turn.question, turn.workspace, options);
   turn.element.replaceWith(fresh.element);
   fresh.heading.focus();
   run(fresh);

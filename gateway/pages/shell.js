@@ -23,6 +23,7 @@ export async function arrive() {
     $("menu").focus();
   });
   $("shell").hidden = false;
+  call("GET", "/v1/workspaces").then(({ workspaces }) => showPages(workspaces)).catch(() => {});
   return session.person;
 }
 
@@ -31,6 +32,13 @@ export function openSide(open) {
   $("menu").setAttribute("aria-expanded", String(open));
   $("veil").hidden = !open;
   if (open) $("side").querySelector("button, a")?.focus();
+}
+
+/** Shows the way to the pages that are for those who may publish. Returns the workspaces where this person may. */
+export function showPages(workspaces) {
+  const curated = new Set(workspaces.filter((w) => w.may_publish).map((w) => w.workspace));
+  $("to-evaluations").hidden = curated.size === 0 && $("to-evaluations").ariaCurrent !== "page";
+  return curated;
 }
 
 /** Says in the navigation how many proposals wait for this person. */

@@ -14,8 +14,12 @@ from typing import Any
 
 import pytest
 
+from schemas.events import GoldenQuestion, Person
+from weir.access import may_read as readable
 from weir.documents.media_types import MediaType
 from weir.documents.parse import parse
+from weir.evaluation.files import read
+from weir.evaluation.gate import FEWEST
 
 SAMPLE = Path(__file__).parents[2] / "sample"
 DATE = re.compile(r"\d{4}-\d\d-\d\d")
@@ -112,6 +116,25 @@ def test_a_question_is_consistent(question: dict[str, Any]) -> None:
         assert not any(may_read(question["asks"], document) for document in question["never"])
     if question["follows"]:
         assert QUESTIONS[question["follows"]]["asks"] == question["asks"]
+
+
+@pytest.mark.parametrize("question", read(SAMPLE / "golden.csv"), ids=lambda question: question.id)
+def test_a_golden_question_expects_what_is_there_and_what_its_person_may_read(question: GoldenQuestion) -> None:
+    person = Person(subject="golden", groups=list(question.groups), clearance=question.clearance)
+    for expected in question.expected:
+        entry = DOCUMENTS[expected.document]
+        assert expected.text in text_of(expected.document)
+        assert readable(person, entry["groups"], entry["clearance"])
+    for document in question.never:
+        entry = DOCUMENTS[document]
+        assert not readable(person, entry["groups"], entry["clearance"])
+    assert question.expected or question.unanswerable or question.never
+
+
+def test_the_golden_set_is_large_enough_for_the_gate() -> None:
+    questions = read(SAMPLE / "golden.csv")
+    assert sum(bool(q.expected) for q in questions) >= FEWEST
+    assert any(q.unanswerable for q in questions) and any(q.clearance for q in questions)
 
 
 def test_nothing_restricted_is_told_in_a_document_for_everyone() -> None:

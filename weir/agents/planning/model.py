@@ -100,7 +100,13 @@ class ModelPlanner:
 
 
 def model_planner(settings: Settings) -> ModelPlanner:
-    """
+    """Raises as `chat_model`."""
+    return ModelPlanner(chat_model(settings), Prices(settings.model_price_in, settings.model_price_out))
+
+
+def chat_model(settings: Settings) -> ChatModel:
+    """The provider's model that the settings name.
+
     Raises:
         SettingsError: `WEIR_MODEL` is not one of the known forms, or its key cannot be read.
     """
@@ -112,9 +118,8 @@ def model_planner(settings: Settings) -> ModelPlanner:
 
     secret = settings.secret(settings.model_key_file)
     made = OpenAIChat if kind == "openai" else AnthropicChat
-    model = made(name, key=secret.get_secret_value() if secret else "", url=settings.model_url,
-                 timeout=settings.model_timeout)
-    return ModelPlanner(model, Prices(settings.model_price_in, settings.model_price_out))
+    return made(name, key=secret.get_secret_value() if secret else "", url=settings.model_url,
+                timeout=settings.model_timeout)
 
 
 def _argument(arguments: str, name: str) -> str:
