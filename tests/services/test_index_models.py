@@ -18,7 +18,6 @@ from infra.local.models.add import add
 from infra.local.server import Place
 from infra.local.triton import Triton
 from schemas.events import Person
-from tests.kit import tiny_model
 from tests.kit.embedding_server import EmbeddingServer, embedding_server
 from tests.kit.pipeline import WORKSPACE, pipeline
 from tests.kit.versions import build, until, versions
@@ -31,6 +30,7 @@ from weir.settings import load
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(600)]
 
+TINY, DIMENSION = Path(__file__).parents[1] / "kit" / "tiny_model.py", 48
 READER = Person(subject="reader", groups=["everyone"])
 TEXTS = {"heron": "The heron stands in the weir.", "leave": "Leave ends in March.", "invoice": "The invoice is paid."}
 
@@ -38,7 +38,7 @@ TEXTS = {"heron": "The heron stands in the weir.", "leave": "Leave ends in March
 def tiny(folder: Path, seed: int) -> Path:
     """A model of its own, built with the packages that Triton's models have."""
     packages = Triton(Place(load(), Path())).packages()
-    subprocess.run([sys.executable, tiny_model.__file__, str(folder), str(seed)], check=True,
+    subprocess.run([sys.executable, str(TINY), str(folder), str(seed)], check=True,
                    env={"PYTHONPATH": str(packages)})
     return folder
 
@@ -67,7 +67,7 @@ async def test_a_model_from_elsewhere_builds_a_version_and_answers(name: str, tm
         for document, text in TEXTS.items():
             await made.searchable(document, (await made.publish(document, text)).offset)
         version = await build(made, name)
-        assert version.dimension == tiny_model.DIMENSION
+        assert version.dimension == DIMENSION
         await versions(made).cutover(version.name)
 
         async def live() -> bool:
