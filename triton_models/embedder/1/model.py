@@ -24,7 +24,7 @@ from tokenizers import Tokenizer  # noqa: E402
 class TritonPythonModel:
     def initialize(self, args):
         config = json.loads(args["model_config"])
-        parameters = {name: value["string_value"] for name, value in config["parameters"].items()}
+        parameters = {name: value.get("string_value", "") for name, value in config["parameters"].items()}
         # Bulk instances give way to the online ones: a question does not wait for a million passages.
         os.nice(int(parameters["nice"]))
 
