@@ -27,6 +27,7 @@ COMMANDS = {
     "setup": "cli.setup:setup",
     "backup": "cli.archive:backup",
     "restore": "cli.archive:restore",
+    "index": "cli.index:index",
     "rebuild": "cli.rebuild:rebuild_command",
     "dead-letters": "cli.dead_letters:dead_letters",
 }

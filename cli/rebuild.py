@@ -16,8 +16,10 @@ from weir import settings as environment
 from weir.clock import Clock, system_clock
 from weir.errors import BadRequest
 from weir.index import names
-from weir.index.indexes import Indexes, publish, with_version
+from weir.index.changes import stores_replaced
+from weir.index.indexes import Indexes
 from weir.index.rebuild import Rebuild, Tell, rebuild
+from weir.index.record import change
 from weir.kafka.producer import Producer
 from weir.retrieval.dense import VectorCollection
 from weir.retrieval.keyword import KeywordIndex
@@ -66,23 +68,27 @@ async def _vectors(settings: Settings, producer: Producer, es: AsyncElasticsearc
     client = milvus(settings)
     try:
         for index in indexes.all():
-            for version in index.versions:
+            # Versions may share a collection: it is made anew once, and all of them go over to it.
+            for version in {v.collection: v for v in index.versions}.values():
                 old = names.collection_label(settings, version.collection)
                 new = replace(version, collection=names.collection(settings, names.rebuilt(old)))
                 tell(f"building {new.collection} in the place of {version.collection}")
 
-                async def forget(version: str = version.collection, old: str = old) -> None:
-                    await VectorCollection(client, version, 0).drop()
+                async def forget(collection: str = version.collection, old: str = old) -> None:
+                    await VectorCollection(client, collection, 0).drop()
                     await Manifests(es, settings, vectors_store(old)).drop()
 
+                async def switch(index: str = index.index, stores: tuple[str, str] = (
+                        version.collection, new.collection)) -> None:
+                    await change(settings, index, lambda now: stores_replaced(
+                        now, clock(), "weir rebuild", collection=stores))
+
                 await rebuild(settings, Rebuild(
-                    topic=topics.EMBEDDINGS.named(settings.prefix, version=version.name),
+                    topic=topics.EMBEDDINGS.named(settings.prefix, version=names.owner(old)),
                     old_group=settings.prefix + names.worker_name(vectors.NAME, old),
                     new_group=settings.prefix + names.worker_name(vectors.NAME, names.rebuilt(old)),
                     fill=lambda stop, new=new: vectors.work(settings, producer, es, client, clock, new, stop),  # type: ignore[misc]  # bound now
-                    switch=lambda index=index.index, new=new: publish(  # type: ignore[misc]  # bound now
-                        settings, producer, with_version(indexes.index(index), new, clock, "weir rebuild")),
-                    drop=forget), tell)
+                    switch=switch, drop=forget), tell)
     finally:
         await client.close()
 
@@ -90,23 +96,26 @@ async def _vectors(settings: Settings, producer: Producer, es: AsyncElasticsearc
 async def _keywords(settings: Settings, producer: Producer, es: AsyncElasticsearch, indexes: Indexes, tell: Tell,
                     clock: Clock) -> None:
     for index in indexes.all():
-        for version in index.versions:
+        for version in {v.keyword_index: v for v in index.versions}.values():
             old = names.keyword_label(settings, version.keyword_index)
             new = replace(version, keyword_index=names.keyword_index(settings, names.rebuilt(old)))
             tell(f"building {new.keyword_index} in the place of {version.keyword_index}")
 
-            async def forget(version: str = version.keyword_index, old: str = old) -> None:
-                await KeywordIndex(es, settings, version).drop()
+            async def forget(keyword_index: str = version.keyword_index, old: str = old) -> None:
+                await KeywordIndex(es, settings, keyword_index).drop()
                 await Manifests(es, settings, keywords_store(old)).drop()
+
+            async def switch(index: str = index.index, stores: tuple[str, str] = (
+                    version.keyword_index, new.keyword_index)) -> None:
+                await change(settings, index, lambda now: stores_replaced(
+                    now, clock(), "weir rebuild", keyword_index=stores))
 
             await rebuild(settings, Rebuild(
                 topic=topics.CHUNKS.named(settings.prefix, cut=version.cut.name),
                 old_group=settings.prefix + names.worker_name(keywords.NAME, old),
                 new_group=settings.prefix + names.worker_name(keywords.NAME, names.rebuilt(old)),
                 fill=lambda stop, new=new: keywords.work(settings, producer, es, clock, new, stop),  # type: ignore[misc]  # bound now
-                switch=lambda index=index.index, new=new: publish(  # type: ignore[misc]  # bound now
-                    settings, producer, with_version(indexes.index(index), new, clock, "weir rebuild")),
-                drop=forget), tell)
+                switch=switch, drop=forget), tell)
 
 
 async def _view(settings: Settings, producer: Producer, es: AsyncElasticsearch, view: views.View, tell: Tell) -> None:

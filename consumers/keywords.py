@@ -12,6 +12,7 @@ from consumers.reports import report_to
 from schemas import keys, topics
 from schemas.events import DocumentCut, DocumentDeleted, IndexVersion, Stage
 from weir.clock import Clock
+from weir.errors import BadRecord
 from weir.index import names
 from weir.index.indexes import Indexes
 from weir.index.running import available, run_for_each
@@ -50,25 +51,33 @@ class KeywordStore:
         await self._index.delete(ids)
 
 
-def arrival(event: DocumentCut | DocumentDeleted) -> Arrival[DocumentCut]:
+def arrival(event: DocumentCut | DocumentDeleted, version: IndexVersion) -> Arrival[DocumentCut]:
+    """
+    Raises:
+        BadRecord: the document was cut by another recipe.
+    """
     name = event.workspace, event.document
     if isinstance(event, DocumentDeleted):
         return Arrival(name=name, version=event.version, payload=None)
+    if event.cut != version.cut.name:
+        raise BadRecord(f"{name[0]}/{name[1]} was cut by the recipe {event.cut}, the index version {version.name} has "
+                        f"{version.cut.name}.")
     return Arrival(name=name, version=event.version, payload=event, count=len(event.chunks))
 
 
 async def work(settings: Settings, producer: Producer, es: AsyncElasticsearch, clock: Clock, version: IndexVersion,
                stop: asyncio.Event) -> None:
     """Keeps the keyword index of one version up to date until `stop` is set."""
-    index = KeywordIndex(es, settings, version.keyword_index)
+    index = KeywordIndex(es, settings, version.keyword_index, version.cut)
     label = names.keyword_label(settings, version.keyword_index)
     manifests = Manifests(es, settings, keywords_store(label))
     if not (await available(manifests.create, stop) and await available(index.create, stop)):
         return
-    replacing = Replacing(KeywordStore(index), manifests, report_to(producer, Stage.KEYWORDS, version.name, clock))
+    replacing = Replacing(KeywordStore(index), manifests, report_to(producer, Stage.KEYWORDS,
+                                                                                     names.owner(label), clock))
 
     async def handle(records: list[Record]) -> None:
-        await replacing.replace(arrival(record.event) for record in records if record.event is not None)
+        await replacing.replace(arrival(record.event, version) for record in records if record.event is not None)
 
     await Worker(settings, name=names.worker_name(NAME, label),
                  topics=[topics.CHUNKS.named(settings.prefix, cut=version.cut.name)],

@@ -21,7 +21,7 @@ from weir.kafka.process import Context, run_process
 from weir.kafka.producer import Producer
 from weir.kafka.records import Record
 from weir.kafka.worker import Worker
-from weir.retrieval.dense import VectorCollection, rows_of
+from weir.retrieval.dense import VectorCollection, rows_of, weights
 from weir.settings import Settings
 from weir.stores import Milvus, elasticsearch, milvus
 from weir.views.manifests import DocumentName, Manifests
@@ -51,18 +51,26 @@ class VectorStore:
         await self._collection.delete(ids)
 
 
-def arrival(event: EmbeddingPart | DocumentDeleted, version: IndexVersion) -> Arrival[EmbeddingPart]:
+def arrival(event: EmbeddingPart | DocumentDeleted, version: IndexVersion, owner: str) -> Arrival[EmbeddingPart]:
     """
+    Args:
+        owner: the version that the collection was made for.
+
     Raises:
-        BadRecord: the vectors are another model's.
+        BadRecord: the vectors are another model's, or were made for another collection.
     """
     name = event.workspace, event.document
     if isinstance(event, DocumentDeleted):
         return Arrival(name=name, version=event.version, payload=None)
-    if (event.dimension, event.revision) != (version.dimension, version.revision):
-        raise BadRecord(f"the vectors of {name[0]}/{name[1]} have {event.dimension} dimensions of revision "
-                        f"{event.revision}, the index version {version.name} has {version.dimension} of "
-                        f"{version.revision}: vectors of two models never meet in one collection.")
+    made = event.index_version, event.model, event.revision, event.dimension
+    if made != (owner, version.model, version.revision, version.dimension):
+        raise BadRecord(f"the vectors of {name[0]}/{name[1]} are of {event.model}@{event.revision} with "
+                        f"{event.dimension} dimensions for {event.index_version}; the index version {version.name} has "
+                        f"{version.model}@{version.revision} with {version.dimension} from {owner}: vectors of two "
+                        "models never meet in one collection.")
+    if len(event.vectors) != len(event.rows) * event.dimension * 2:
+        raise BadRecord(f"the vectors of {name[0]}/{name[1]} have {len(event.vectors)} bytes; {len(event.rows)} rows "
+                        f"of {event.dimension} dimensions have {len(event.rows) * event.dimension * 2}.")
     return Arrival(name=name, version=event.version, payload=event, count=event.total_rows, part=event.part,
                    parts=event.parts)
 
@@ -70,19 +78,22 @@ def arrival(event: EmbeddingPart | DocumentDeleted, version: IndexVersion) -> Ar
 async def work(settings: Settings, producer: Producer, es: AsyncElasticsearch, milvus: Milvus, clock: Clock,
                version: IndexVersion, stop: asyncio.Event) -> None:
     """Keeps the collection of one version up to date until `stop` is set."""
-    collection = VectorCollection(milvus, version.collection, version.dimension)
+    collection = VectorCollection(milvus, version.collection, version.dimension,
+                                  weights(version.model, version.revision))
     label = names.collection_label(settings, version.collection)
+    owner = names.owner(label)
     manifests = Manifests(es, settings, vectors_store(label))
     if not (await available(manifests.create, stop) and await available(collection.create, stop)):
         return
-    replacing = Replacing(VectorStore(collection), manifests, report_to(producer, Stage.VECTORS, version.name, clock))
+    replacing = Replacing(VectorStore(collection), manifests, report_to(producer, Stage.VECTORS, owner, clock))
 
     async def handle(records: list[Record]) -> None:
         # A tombstone only tidies the log up: the part 0 that came with it says what the document has become.
-        await replacing.replace([arrival(record.event, version) for record in records if record.event is not None])
+        await replacing.replace([arrival(record.event, version, owner) for record in records
+                                 if record.event is not None])
 
     await Worker(settings, name=names.worker_name(NAME, label),
-                 topics=[topics.EMBEDDINGS.named(settings.prefix, version=version.name)],
+                 topics=[topics.EMBEDDINGS.named(settings.prefix, version=owner)],
                  handler=Batch(handle, max_records=MAX_RECORDS), producer=producer).run(stop)
 
 

@@ -15,8 +15,9 @@ from schemas.topics import TOPICS, Topic
 OUTSIDE = frozenset({"publishers", "approvers"})
 """Users that are no processes of Weir: they see nothing but their topics."""
 OPERATORS = "operators"
-TRANSACTIONAL = frozenset({"streams.agents", "consumers.tools"})
-"""Processes that commit what they write together with their offsets; their transactional ids begin with their names."""
+TRANSACTIONAL = frozenset({"streams.agents", "consumers.tools", OPERATORS})
+"""Who commits what it writes together with its offsets, or as one of many that may; their transactional ids begin with
+their names."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -1447,6 +1447,8 @@ class IndexVersion:
     """When it was declared, in milliseconds since the epoch."""
     recipe: dict[str, float] = field(default_factory=dict)
     """Parameters of retrieval that differ from the defaults."""
+    probe: list[float] = field(default_factory=list)
+    """Vector of a fixed text, by which a model that has no revision of its own is known again; empty where it has one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1463,6 +1465,14 @@ class Index:
     """When this record was written, in milliseconds since the epoch."""
     changed_by: str
     """Subject of who wrote it."""
+    previous: str | None = None
+    """Name of the version that answered before, which a rollback goes back to."""
+    offsets: dict[str, int] = field(default_factory=dict)
+    """End of each partition of `documents` when the live version was last checked against the one before it."""
+    dropping: list[IndexVersion] = field(default_factory=list)
+    """Versions that nobody works for any more and whose stores are being deleted."""
+    numbered: int = 0
+    """Highest number that a version was ever given: names are not used twice."""
 
 
 class FilterOp(StrEnum):

@@ -298,7 +298,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
     views, turns = DocumentViews(es, settings), TurnViews(es, settings)
     retriever = Retriever(settings, es, vectors, views, live(indexes, workspaces))
     answering = Answering(
-        retriever, model, embedder=lambda version: retriever.stores(indexes.version(version)).embedder.embed,
+        retriever, model, embedder=retriever.embedder,
         history=lambda turn: turns.history(turn, HISTORY, HISTORY_WAIT), views=views, patience=settings.model_timeout)
     await indexes.start()
     await workspaces.start()

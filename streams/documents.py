@@ -1,4 +1,6 @@
-"""Documents to sections and chunks: `documents` -> `chunks.<cut>`, one record for each cutting recipe in use.
+"""Documents to sections and chunks: `documents` -> `chunks.<cut>`, one worker for each cutting recipe in use.
+
+A recipe that comes with a new index version begins at the beginning of `documents`, in a consumer group of its own.
 
 What a record may come to:
 
@@ -12,17 +14,29 @@ What a record may come to:
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Callable
 
 from schemas import events, keys, topics
-from schemas.events import DocumentCut, DocumentDeleted, DocumentPublished, DocumentStatus, Stage, StageState
+from schemas.events import (
+    DocumentCut,
+    DocumentDeleted,
+    DocumentPublished,
+    DocumentStatus,
+    IndexVersion,
+    Stage,
+    StageState,
+)
 from weir import telemetry
 from weir.clock import Clock
 from weir.documents.names import document_names
 from weir.documents.sandbox import Sandbox
 from weir.documents.types import Cut, CutDocument, Limits
 from weir.errors import BadDocument
+from weir.index import names
 from weir.index.indexes import Indexes
+from weir.index.running import run_for_each
 from weir.kafka.handlers import Each
 from weir.kafka.process import Context, run_process
 from weir.kafka.producer import Producer
@@ -40,13 +54,19 @@ log = telemetry.logger(__name__)
 
 
 class Documents:
-    """Handles one record of `documents`."""
+    """Handles one record of `documents` for one cutting recipe.
 
-    def __init__(self, settings: Settings, producer: Producer, indexes: Indexes, sandbox: Sandbox,
-                 views: DocumentViews, clock: Clock) -> None:
+    Args:
+        answers: whether somebody is answered from what is cut here: only then it is this worker that says how far a
+            document has come.
+    """
+
+    def __init__(self, settings: Settings, producer: Producer, cut: events.Cut, answers: Callable[[], bool],
+                 sandbox: Sandbox, views: DocumentViews, clock: Clock) -> None:
         self._settings = settings
         self._producer = producer
-        self._indexes = indexes
+        self._cut_recipe = cut
+        self._answers = answers
         self._sandbox = sandbox
         self._views = views
         self._clock = clock
@@ -64,36 +84,37 @@ class Documents:
             return
         started = time.perf_counter()
         try:
-            for cut in self._indexes.cuts():
-                await self._cut(workspace, document, record, event, cut, started)
+            await self._cut(workspace, document, record, event, started)
         except BadDocument as e:
             await self._failed(workspace, document, record.version, e, started)
             raise
 
     async def _cut(self, workspace: str, document: str, record: Record, event: DocumentPublished | None,
-                   cut: events.Cut, started: float) -> None:
+                   started: float) -> None:
+        cut = self._cut_recipe
         if event is None:
-            await self._delete(workspace, document, record.version, cut)
+            await self._delete(workspace, document, record.version)
             await self._report(workspace, document, record.version, StageState.DELETED, started)
             return
         found = await self._sandbox.cut(event.content, event.media_type, document_id=document, cut=recipe(cut),
                                         title=event.title, file_name=event.source or document)
         made = document_cut(event, found, cut.name, record)
-        await self._producer.send(self._topic(cut), record.key, made)
+        await self._producer.send(self._topic, record.key, made)
         await self._report(workspace, document, record.version, StageState.DONE, started, count=len(made.chunks))
 
     async def _failed(self, workspace: str, document: str, version: int, error: BadDocument, started: float) -> None:
-        for cut in self._indexes.cuts():
-            await self._delete(workspace, document, version, cut)
+        await self._delete(workspace, document, version)
         await self._report(workspace, document, version, StageState.FAILED, started, code=error.reason,
                            reason=error.message)
 
-    async def _delete(self, workspace: str, document: str, version: int, cut: events.Cut) -> None:
+    async def _delete(self, workspace: str, document: str, version: int) -> None:
         gone = DocumentDeleted(workspace=workspace, document=document, version=version)
-        await self._producer.send(self._topic(cut), keys.document_key(workspace, document), gone)
+        await self._producer.send(self._topic, keys.document_key(workspace, document), gone)
 
     async def _report(self, workspace: str, document: str, version: int, state: StageState, started: float, *,
                       count: int = 0, code: str | None = None, reason: str | None = None) -> None:
+        if not self._answers():
+            return
         status = DocumentStatus(
             workspace=workspace, document=document, version=version, stage=Stage.CUT, state=state, at=self._clock(),
             millis=(time.perf_counter() - started) * 1000, count=count, code=code, reason=reason)
@@ -106,8 +127,9 @@ class Documents:
         view = (await self._views.check(workspace, [document])).get(document)
         return view is not None and view.version > version
 
-    def _topic(self, cut: events.Cut) -> str:
-        return topics.CHUNKS.named(self._settings.prefix, cut=cut.name)
+    @property
+    def _topic(self) -> str:
+        return topics.CHUNKS.named(self._settings.prefix, cut=self._cut_recipe.name)
 
 
 def document_cut(event: DocumentPublished, found: CutDocument, cut: str, record: Record) -> DocumentCut:
@@ -142,12 +164,17 @@ async def main(context: Context) -> None:
                     seconds=settings.document_seconds, memory_bytes=settings.document_memory)
     await indexes.start()
     try:
-        await indexes.declared()
         async with Sandbox(processes=settings.document_readers, limits=limits) as sandbox:
-            documents = Documents(settings, context.producer, indexes, sandbox, views, context.clock)
-            worker = Worker(settings, name=NAME, topics=[topics.DOCUMENTS.named(settings.prefix)],
-                            handler=Each(documents.handle, concurrency=CONCURRENCY), producer=context.producer)
-            await worker.run(context.stop)
+
+            async def work(version: IndexVersion, stop: asyncio.Event) -> None:
+                documents = Documents(settings, context.producer, version.cut, lambda: indexes.cut_answers(version.cut),
+                                      sandbox, views, context.clock)
+                worker = Worker(settings, name=names.cutting_worker(version.cut.name),
+                                topics=[topics.DOCUMENTS.named(settings.prefix)],
+                                handler=Each(documents.handle, concurrency=CONCURRENCY), producer=context.producer)
+                await worker.run(stop)
+
+            await run_for_each(indexes, context.stop, lambda version: version.cut.name, work)
     finally:
         await views.close()
         await indexes.close()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +30,7 @@ from schemas.events import (
 from weir import telemetry
 from weir.clock import Clock
 from weir.documents.types import embedded_text
-from weir.errors import InputError, Unavailable
+from weir.errors import BadRecord, InputError
 from weir.index import names
 from weir.index.indexes import Indexes
 from weir.index.running import available, run_for_each
@@ -39,7 +39,8 @@ from weir.kafka.process import Context, run_process
 from weir.kafka.producer import Producer
 from weir.kafka.records import Record
 from weir.kafka.worker import Worker
-from weir.retrieval.embed import Embedder, Vectors, WrongRevision
+from weir.retrieval.embed import LATER, SOON, Vectors
+from weir.retrieval.embedders import Embeds, embedder
 from weir.settings import Settings
 from weir.stores import elasticsearch
 from weir.views.documents import DocumentViews
@@ -73,15 +74,19 @@ class Rows:
 class Embeddings:
     """Handles batches of `chunks.<cut>` for one index version."""
 
-    def __init__(self, settings: Settings, producer: Producer, version: IndexVersion, embedder: Embedder,
-                 manifests: Manifests, views: DocumentViews, clock: Clock) -> None:
+    def __init__(self, settings: Settings, producer: Producer, version: IndexVersion, embedder: Embeds,
+                 manifests: Manifests, views: DocumentViews, clock: Clock,
+                 answers: Callable[[], bool] = lambda: True) -> None:
         self._version = version
+        self._owner = names.owner(names.collection_label(settings, version.collection))
         self._producer = producer
         self._embedder = embedder
         self._manifests = manifests
         self._views = views
         self._clock = clock
-        self._topic = topics.EMBEDDINGS.named(settings.prefix, version=version.name)
+        self._answers = answers
+        """Whether somebody is answered from what is embedded here, or a version is being built that nobody asks yet."""
+        self._topic = topics.EMBEDDINGS.named(settings.prefix, version=self._owner)
         self._statuses = topics.DOCUMENT_STATUS.named(settings.prefix)
         self._parts: dict[DocumentName, int] = {}
         self._groups = asyncio.Semaphore(GROUPS_IN_FLIGHT)
@@ -90,9 +95,11 @@ class Embeddings:
         """
         Raises:
             InputError: a text cannot be embedded; of a single record also a failed status.
-            Unavailable: Triton, Kafka or Elasticsearch does not answer, or Triton has other weights.
+            Unavailable: the model's server, Kafka or Elasticsearch does not answer.
+            Mismatch: the model's server has other weights.
         """
         started = time.perf_counter()
+        self._embedder.priority = SOON if self._answers() else LATER
         newest = await self._newest(records)
         before = await self._parts_before(list(newest))
         cuts = [event for event in newest.values() if isinstance(event, DocumentCut)]
@@ -101,9 +108,6 @@ class Embeddings:
                 *(self._delete(event, before, started) for event in newest.values()
                   if isinstance(event, DocumentDeleted)),
                 *(self._embed(group, before, started) for group in groups(cuts)))
-        except WrongRevision as e:
-            # Not the documents' fault: they wait until Triton has the right model again.
-            raise Unavailable(e.message, retry_after=5) from e
         except InputError as e:
             if len(records) == 1 and cuts:
                 await self._report(cuts[0], StageState.FAILED, started, code=e.code, reason=e.message)
@@ -114,6 +118,9 @@ class Embeddings:
         found: dict[DocumentName, DocumentCut | DocumentDeleted] = {}
         for record in records:
             event: DocumentCut | DocumentDeleted | None = record.event
+            if isinstance(event, DocumentCut) and event.cut != self._version.cut.name:
+                raise BadRecord(f"{event.workspace}/{event.document} was cut by the recipe {event.cut}, the index "
+                                f"version {self._version.name} has {self._version.cut.name}.")
             if event is None or (record.attempt > 1 and await self._superseded(event)):
                 continue
             name = event.workspace, event.document
@@ -141,7 +148,7 @@ class Embeddings:
         await asyncio.gather(*sent)
 
     async def _publish(self, document: Rows, halves: Vectors, before: dict[DocumentName, int], started: float) -> None:
-        parts = list(_parts(document, halves, self._version))
+        parts = list(_parts(document, halves, self._version, self._owner))
         name = document.cut.workspace, document.cut.document
         await asyncio.gather(*(self._send(name, part.part, part) for part in parts))
         await self._tidy(name, len(parts), before)
@@ -169,9 +176,9 @@ class Embeddings:
                       code: str | None = None, reason: str | None = None) -> None:
         status = DocumentStatus(
             workspace=event.workspace, document=event.document, version=event.version, stage=Stage.EMBEDDED,
-            state=state, at=self._clock(), index_version=self._version.name, count=count, code=code, reason=reason,
+            state=state, at=self._clock(), index_version=self._owner, count=count, code=code, reason=reason,
             millis=(time.perf_counter() - started) * 1000)
-        key = keys.status_key(event.workspace, event.document, Stage.EMBEDDED, self._version.name)
+        key = keys.status_key(event.workspace, event.document, Stage.EMBEDDED, self._owner)
         await self._producer.send(self._statuses, key, status,
                                   partition_key=keys.document_key(event.workspace, event.document))
 
@@ -203,12 +210,12 @@ def groups(cuts: Sequence[DocumentCut]) -> Iterator[list[Rows]]:
         yield group
 
 
-def _parts(document: Rows, halves: Vectors, version: IndexVersion) -> Iterator[EmbeddingPart]:
+def _parts(document: Rows, halves: Vectors, version: IndexVersion, owner: str) -> Iterator[EmbeddingPart]:
     """The document's vectors in parts; one without rows where the document has none."""
     cut, bounds = document.cut, _bounds(document.rows)
     for part, (start, end) in enumerate(bounds):
         yield EmbeddingPart(
-            workspace=cut.workspace, document=cut.document, version=cut.version, index_version=version.name,
+            workspace=cut.workspace, document=cut.document, version=cut.version, index_version=owner,
             model=version.model, revision=version.revision, part=part, parts=len(bounds), first_row=start,
             total_rows=len(document.rows), total_chunks=len(cut.chunks), rows=document.rows[start:end],
             dimension=version.dimension, vectors=np.ascontiguousarray(halves[start:end]).tobytes(),
@@ -236,19 +243,23 @@ async def main(context: Context) -> None:
         manifests = Manifests(es, settings, vectors_store(names.collection_label(settings, version.collection)))
         if not await available(manifests.create, stop):
             return
-        embedder = Embedder(settings, version.model, version.revision, bulk=True)
+        model = embedder(settings, version, bulk=True)
         try:
-            embeddings = Embeddings(settings, context.producer, version, embedder, manifests, views, context.clock)
-            worker = Worker(settings, name=names.worker_name(NAME, version.name),
+            embeddings = Embeddings(settings, context.producer, version, model, manifests, views, context.clock,
+                                    lambda: indexes.answers(version))
+            worker = Worker(settings, name=names.worker_name(NAME, label(version)),
                             topics=[topics.CHUNKS.named(settings.prefix, cut=version.cut.name)],
                             handler=Batch(embeddings.handle, max_records=MAX_RECORDS), producer=context.producer)
             await worker.run(stop)
         finally:
-            await embedder.close()
+            await model.close()
+
+    def label(version: IndexVersion) -> str:
+        return names.owner(names.collection_label(settings, version.collection))
 
     await indexes.start()
     try:
-        await run_for_each(indexes, context.stop, lambda version: version.name, work, settings.index_version)
+        await run_for_each(indexes, context.stop, label, work, settings.index_version)
     finally:
         await views.close()
         await indexes.close()

@@ -14,6 +14,7 @@
     ├── Overloaded              refused early, with `retry_after` seconds (429)
     ├── Unavailable             a server does not answer or is behind; retriable (503)
     ├── ModelError              a language model refused, broke off or is misconfigured
+    ├── Mismatch                parts of two index versions met: an error of its own, never a worse answer (500)
     └── SettingsError           a setting is missing or wrong; the process must not start
 
 `code` is for machines and never changes; the message is for the person who can act and says what to do.
@@ -107,6 +108,13 @@ class Unavailable(WeirError):
 class ModelError(WeirError):
     code = "model_error"
     status = 502
+
+
+class Mismatch(WeirError):
+    """Parts of different index versions met: a model's vectors in another's collection, another model under the same
+    name. Nothing goes on without the part that is wrong, as it would where that part is merely away."""
+
+    code = "mismatch"
 
 
 class SettingsError(WeirError):

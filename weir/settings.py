@@ -73,6 +73,11 @@ class Settings(BaseSettings):
     model_timeout: float = Field(60.0, gt=0, description="Seconds to wait for a language model's next token.")
     model_price_in: float = Field(0.0, ge=0, description="Cost of a million tokens read by the model.")
     model_price_out: float = Field(0.0, ge=0, description="Cost of a million tokens written by the model.")
+    embed_url: str = Field("", description="Base URL of the server of `openai:NAME` embedding models; empty: "
+                           "OpenAI's own.")
+    embed_key_file: Path | None = Field(None, description="File that holds the API key of that server.")
+    embed_price: float = Field(0.0, ge=0, description="Cost of a million tokens read by an `openai:NAME` embedding "
+                               "model; told before an index is built with one.")
 
     # -- limits ---------------------------------------------------------------------------------------------------
     max_document_bytes: int = Field(32 * 2**20, gt=0, description="Largest document accepted, in bytes.")

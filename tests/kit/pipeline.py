@@ -19,7 +19,7 @@ from tests.kit.system import until
 from weir.clock import system_clock
 from weir.errors import NotFound, Unavailable
 from weir.index import names
-from weir.index.indexes import Indexes, declare_initial
+from weir.index.indexes import FIRST_MODEL, Indexes, declare_initial
 from weir.kafka.admin import ensure_topics
 from weir.kafka.config import client_config
 from weir.kafka.dead_letters import Letter, letters
@@ -164,13 +164,13 @@ class Pipeline:
 
 
 @asynccontextmanager
-async def pipeline(**options: Any) -> AsyncIterator[Pipeline]:
-    """Topics, an index and nothing running; all of it is removed at the end."""
+async def pipeline(model: str = FIRST_MODEL, **options: Any) -> AsyncIterator[Pipeline]:
+    """Topics, an index of this model and nothing running; all of it is removed at the end."""
     settings = Settings(**{"prefix": f"t-{secrets.token_hex(4)}-", "kafka_partitions": 3, **options})
     await ensure_topics(settings)
     es, client, indexes = elasticsearch(settings), milvus(settings), Indexes(settings)
     async with Producer(settings) as producer:
-        await declare_initial(settings, producer, system_clock)
+        await declare_initial(settings, producer, system_clock, model)
         await indexes.start()
         await indexes.declared()
         made = Pipeline(settings, producer, es, client, indexes)

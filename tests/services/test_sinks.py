@@ -112,18 +112,19 @@ class Bench:
 
     def version(self, document: str, version: int, chunks: int, *, parts: int = 1) -> list[Arrival[Any]]:
         if self.kind == "keywords":
-            return [keywords.arrival(cut(document, version, chunks))]
+            return [keywords.arrival(cut(document, version, chunks), self.pipeline.indexes.live())]
         live = self.pipeline.indexes.live()
         bounds = np.linspace(0, chunks, parts + 1).astype(int)
         return [vectors.arrival(EmbeddingPart(
             workspace=WORKSPACE, document=document, version=version, index_version=live.name, model=live.model,
             revision=live.revision, part=part, parts=parts, first_row=int(start), total_rows=chunks,
             total_chunks=chunks, rows=[EmbeddingRow(chunk=n, window=-1) for n in range(start, end)],
-            dimension=live.dimension, vectors=unit_vectors(end - start, live.dimension)), live)
+            dimension=live.dimension, vectors=unit_vectors(end - start, live.dimension)), live, live.name)
             for part, (start, end) in enumerate(pairwise(bounds))]
 
     def deletion(self, document: str, version: int) -> Arrival[Any]:
-        return keywords.arrival(DocumentDeleted(workspace=WORKSPACE, document=document, version=version))
+        return keywords.arrival(DocumentDeleted(workspace=WORKSPACE, document=document, version=version),
+                                self.pipeline.indexes.live())
 
     def ids(self, document: str, version: int, chunks: int) -> list[str]:
         make = keys.chunk_id if self.kind == "keywords" else keys.row_id

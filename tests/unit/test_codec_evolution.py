@@ -18,6 +18,7 @@ from tests.kit.examples import GOLDEN, declared, examples
 PAST = sorted((codec.AVRO / "past").glob("*.avsc"))
 ADDED_SINCE: dict[str, dict[str, Any]] = {
     "DocumentPublished.1": {"clearance": 0},
+    "Index.1": {"previous": None, "offsets": {}, "dropping": [], "numbered": 0},
     "DocumentStatus.1": {"index_version": None, "count": 0},
     "Usage.1": {"task": None, "step": 0, "tool": ""},
 }
@@ -36,6 +37,8 @@ def test_golden_bytes_are_read_as_todays_type(path: Path) -> None:
     for stem, added in ADDED_SINCE.items():
         if _fingerprint(codec.AVRO / "past" / f"{stem}.avsc") == path.name.split(".")[1]:
             expected = replace(expected, **added)
+            if isinstance(expected, events.Index):
+                expected = replace(expected, versions=[replace(v, probe=[]) for v in expected.versions])
     assert codec.decode(path.read_bytes()) == expected, "a past schema is gone: keep it in schemas/avro/past"
 
 

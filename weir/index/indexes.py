@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 
 from schemas import topics
 from schemas.events import Cut, Index, IndexVersion
 from weir.clock import Clock
-from weir.errors import Unavailable
+from weir.errors import Mismatch, Unavailable
 from weir.index import names
 from weir.kafka.admin import ensure_index_topics
 from weir.kafka.producer import Producer
@@ -19,7 +18,7 @@ from weir.settings import Settings
 
 MAIN = "main"
 FIRST_VERSION = "v1"
-FIRST_CUT = Cut(name="c800w")
+FIRST_CUT = Cut(name=names.FIRST_CUT)
 FIRST_MODEL = "minilm-int8"
 FIRST_DIMENSION = 384
 
@@ -64,9 +63,17 @@ class Indexes:
         return [event for _, event in sorted(self._table.items())]
 
     def live(self, index: str = MAIN) -> IndexVersion:
-        """The version that answers questions."""
+        """The version that answers questions.
+
+        Raises:
+            Mismatch: the record names a version that it does not have.
+        """
         found = self.index(index)
-        return next(v for v in found.versions if v.name == found.live)
+        for version in found.versions:
+            if version.name == found.live:
+                return version
+        raise Mismatch(f"the index {index!r} says that {found.live} answers and has no such version: put the record "
+                       "right (`weir index list`).")
 
     def versions(self) -> list[IndexVersion]:
         """All versions of all indexes, by name."""
@@ -82,9 +89,13 @@ class Indexes:
                 return version
         raise Unavailable(f"no index version {name!r} exists; there are {', '.join(v.name for v in self.versions())}.")
 
-    def cuts(self) -> list[Cut]:
-        """The cutting recipes in use, each once, by name."""
-        return [cut for _, cut in sorted({v.cut.name: v.cut for v in self.versions()}.items())]
+    def answers(self, version: IndexVersion) -> bool:
+        """Whether questions are answered from the version, or from another one that shares its collection."""
+        return any(self.live(index.index).collection == version.collection for index in self.all())
+
+    def cut_answers(self, cut: Cut) -> bool:
+        """The same of a cutting recipe."""
+        return any(self.live(index.index).cut.name == cut.name for index in self.all())
 
     def on_change(self, callback: Callable[[], None]) -> None:
         """Calls back after each change, on the event loop."""
@@ -98,7 +109,7 @@ def initial_index(settings: Settings, model: str, revision: str, clock: Clock) -
         name=FIRST_VERSION, cut=FIRST_CUT, model=model, revision=revision, dimension=FIRST_DIMENSION,
         collection=names.collection(settings, FIRST_VERSION),
         keyword_index=names.keyword_index(settings, FIRST_VERSION), created_at=now)
-    return Index(index=MAIN, live=FIRST_VERSION, versions=[version], changed_at=now, changed_by="weir")
+    return Index(index=MAIN, live=FIRST_VERSION, versions=[version], changed_at=now, changed_by="weir", numbered=1)
 
 
 async def declare_initial(settings: Settings, producer: Producer, clock: Clock, model: str = FIRST_MODEL) -> Index:
@@ -123,11 +134,6 @@ async def declare_initial(settings: Settings, producer: Producer, clock: Clock, 
 
 
 async def publish(settings: Settings, producer: Producer, index: Index) -> None:
-    """Writes the record that every worker follows."""
+    """Writes the first record of an index. Whoever changes it later does so with `weir.index.record.change`."""
     await producer.send(topics.INDEXES.named(settings.prefix), index.index, index)
 
-
-def with_version(index: Index, version: IndexVersion, clock: Clock, by: str) -> Index:
-    """The index with one of its versions replaced by the version of the same name."""
-    return replace(index, versions=[version if v.name == version.name else v for v in index.versions],
-                   changed_at=clock(), changed_by=by)

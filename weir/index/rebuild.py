@@ -14,22 +14,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
-
 from weir.errors import Unavailable
+from weir.index.groups import forget, left
 from weir.kafka.admin import lag
-from weir.kafka.config import client_config
 from weir.settings import Settings
 
 LOOK_SECONDS = 0.5
 QUESTIONS_SECONDS = 10.0
 """Questions under way when the switch happens may still read the old store."""
-HANDOVER_SECONDS = 60.0
-TIMEOUT = 10.0
 
 Tell = Callable[[str], None]
 """Shows a line of progress."""
@@ -65,14 +59,14 @@ async def rebuild(settings: Settings, plan: Rebuild, tell: Tell) -> None:
         # 3. Switch. The new store goes on being filled here until those who fill the old one have followed.
         await plan.switch()
         tell("switched to the new store")
-        await _unless_failed(filling, _left(settings, plan.old_group))
+        await _unless_failed(filling, left(settings, plan.old_group))
         await _unless_failed(filling, asyncio.sleep(QUESTIONS_SECONDS))
     finally:
         stop.set()
         await asyncio.gather(filling, return_exceptions=True)
     # 4. Drop.
     await plan.drop()
-    await asyncio.to_thread(_forget, settings, plan.old_group)
+    await forget(settings, plan.old_group)
     tell("dropped the old store")
 
 
@@ -97,28 +91,3 @@ async def _caught_up(settings: Settings, group: str, topic: str, tell: Tell) -> 
             tell(f"{behind:,} records to go")
             said = behind
         await asyncio.sleep(LOOK_SECONDS)
-
-
-async def _left(settings: Settings, group: str) -> None:
-    """Returns when the group has no members."""
-    admin = AdminClient(client_config(settings))
-    for _ in range(int(HANDOVER_SECONDS / LOOK_SECONDS)):
-        if not await asyncio.to_thread(_members, admin, group):
-            return
-        await asyncio.sleep(LOOK_SECONDS)
-    raise Unavailable(f"the workers of {group} go on with the old store: it was not dropped. Restart them, then delete "
-                      "the old store by hand or rebuild once more.")
-
-
-def _members(admin: AdminClient, group: str) -> int:
-    try:
-        return len(admin.describe_consumer_groups([group], request_timeout=TIMEOUT)[group].result(TIMEOUT).members)
-    except (KafkaException, TimeoutError) as e:
-        raise Unavailable(f"Kafka does not say who is in {group}: {e}", retry_after=2) from e
-
-
-def _forget(settings: Settings, group: str) -> None:
-    admin = AdminClient(client_config(settings))
-    # A group that never read anything is not there; one that stays is a line in `weir status`, nothing else.
-    with suppress(KafkaException, TimeoutError):
-        admin.delete_consumer_groups([group], request_timeout=TIMEOUT)[group].result(TIMEOUT)

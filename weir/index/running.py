@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from schemas.events import IndexVersion
 from weir import telemetry
-from weir.errors import Unavailable
+from weir.errors import Mismatch, Unavailable
 from weir.index.indexes import Indexes
 
 log = telemetry.logger(__name__)
@@ -58,8 +58,9 @@ async def available(make: Callable[[], Awaitable[None]], stop: asyncio.Event) ->
         try:
             await make()
             return True
-        except Unavailable as e:
-            log.warning("waiting for a server", reason=e.message)
+        except (Unavailable, Mismatch) as e:
+            # A store that belongs to another version holds up its own worker; those of the other versions go on.
+            log.warning("waiting for a store", reason=e.message)
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), e.retry_after or 1.0)
     return False

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from weir.errors import Unavailable
 from weir.kafka.config import consumer_config
@@ -55,6 +55,38 @@ def read_all(settings: Settings, topic: str) -> list[Raw]:
     follower = Follower(settings, topic, found.extend, lambda: follower.stop())
     follower.run()
     return found
+
+
+def sample(settings: Settings, topic: str, most: int) -> list[Raw]:
+    """About `most` records of a topic, from the beginning of each partition. Blocks.
+
+    Raises:
+        Unavailable: Kafka does not answer, or there is no such topic.
+    """
+    client, partitions = open_all(settings, topic)
+    found: list[Raw] = []
+    taken: dict[int, int] = {}
+    each, ended = -(-most // partitions), set[int]()
+    until = time.monotonic() + START_SECONDS
+    try:
+        while len(ended) < partitions and time.monotonic() < until:
+            message = client.poll(0.2)
+            if message is None:
+                continue
+            number = message.partition() or 0
+            if message.error() is None and number not in ended:
+                found.append(from_message(message))
+                taken[number] = taken.get(number, 0) + 1
+            if taken.get(number, 0) >= each or _at_end(message):
+                ended.add(number)
+    finally:
+        client.close()
+    return found
+
+
+def _at_end(message: Message) -> bool:
+    error = message.error()
+    return error is not None and error.code() == KafkaError._PARTITION_EOF
 
 
 class Follower:

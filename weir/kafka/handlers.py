@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from weir.blobs import BlobMissing
-from weir.errors import BadRecord, WeirError
+from weir.errors import BadRecord, Mismatch, WeirError
 from weir.kafka.records import Record
 
 TRIES = 3
@@ -81,6 +81,9 @@ def verdict(error: BaseException, tries: int, waited: float, jitter: Callable[[]
     """
     if isinstance(error, BlobMissing) and waited >= BLOB_PATIENCE:
         return GiveUp(BadRecord.code, f"{error.message} (waited {waited:.0f} s)")
+    if isinstance(error, Mismatch):
+        # No record's fault: all of them wait until somebody has put the right part back.
+        return Retry(_backoff(tries, jitter), error.code)
     if isinstance(error, WeirError):
         if not error.retriable:
             return GiveUp(getattr(error, "reason", error.code), error.message)

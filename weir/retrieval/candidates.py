@@ -20,7 +20,8 @@ from schemas.events import Filter, Person
 from weir.access import elasticsearch_filter, milvus_filter
 from weir.errors import Unavailable, WeirError
 from weir.retrieval.dense import ChunkScore, Found, VectorCollection
-from weir.retrieval.embed import Embedder, Vectors
+from weir.retrieval.embed import Vectors
+from weir.retrieval.embedders import Embeds
 from weir.retrieval.fuse import Candidates
 from weir.retrieval.guard import Guard, Stopwatch
 from weir.retrieval.keyword import KeywordHit, KeywordIndex
@@ -42,7 +43,7 @@ class Stores:
     """What one index version is asked with."""
 
     recipe: Recipe
-    embedder: Embedder
+    embedder: Embeds
     keyword: KeywordIndex
     dense: VectorCollection
 
@@ -101,6 +102,7 @@ async def search(query: Query, stores: Stores, guard: Guard, watch: Stopwatch) -
     Raises:
         BadRequest: a filter cannot be used.
         Unavailable: neither store answers.
+        Mismatch: the version's model and stores do not belong together.
     """
     recipe, searched = stores.recipe, Searched()
     es_filter = elasticsearch_filter(query.workspace, query.person, query.filters)

@@ -21,6 +21,7 @@ from pymilvus import DataType, MilvusClient
 from schemas import keys
 from schemas.events import EmbeddingPart
 from weir.access import milvus_metadata, token
+from weir.errors import Mismatch
 from weir.stores import Milvus
 
 M, EF_CONSTRUCTION = 16, 200
@@ -61,12 +62,18 @@ class Found:
 class VectorCollection:
     """The collection of one index version.
 
-    Every method raises Unavailable where Milvus does not answer or the collection is not loaded.
+    Every method raises Unavailable where Milvus does not answer or the collection is not loaded, and those that write
+    or search raise Mismatch where its vectors are of another model.
+
+    Args:
+        weights: model and revision of its vectors; empty leaves that unasked.
     """
 
-    def __init__(self, milvus: Milvus, name: str, dimension: int) -> None:
-        self.name, self.dimension = name, dimension
+    def __init__(self, milvus: Milvus, name: str, dimension: int, weights: str = "") -> None:
+        self.name, self.dimension, self.weights = name, dimension, weights
         self._milvus = milvus
+        self._known = False
+        """Whether it was found to be the one that is meant."""
 
     # -- writing --------------------------------------------------------------------------------------------------
 
@@ -76,7 +83,7 @@ class VectorCollection:
 
     def _create(self, client: MilvusClient) -> None:
         if not client.has_collection(self.name, timeout=CREATE_TIMEOUT):
-            schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
+            schema = client.create_schema(auto_id=False, enable_dynamic_field=False, description=self.weights)
             schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=32)
             schema.add_field("workspace", DataType.VARCHAR, max_length=32, is_partition_key=True)
             for name in ("chunk", "document"):
@@ -93,6 +100,24 @@ class VectorCollection:
             client.create_collection(self.name, schema=schema, index_params=index, num_partitions=PARTITIONS,
                                      consistency_level="Bounded", timeout=CREATE_TIMEOUT)
         client.load_collection(self.name, timeout=CREATE_TIMEOUT)
+        self._meant(client)
+
+    async def check(self) -> None:
+        """Raises Mismatch where the collection was made for another model."""
+        await self._milvus.run(f"looking at {self.name}", self._meant)
+
+    def _meant(self, client: MilvusClient) -> None:
+        if self._known or not self.weights:
+            return
+        found = client.describe_collection(self.name, timeout=WRITE_TIMEOUT)
+        vector = next(f for f in found["fields"] if f["name"] == "vector")
+        # One that an older Weir made says nothing of itself; its dimension still speaks.
+        said, dimension = found["description"] or self.weights, int(vector["params"]["dim"])
+        if (said, dimension) != (self.weights, self.dimension):
+            raise Mismatch(f"the collection {self.name} holds vectors of {said} with {dimension} dimensions; the index "
+                           f"version that names it has {self.weights} with {self.dimension}. No question is answered "
+                           "from it: correct the index (`weir index rollback`), or build a new version.")
+        self._known = True
 
     async def drop(self) -> None:
         """Deletes the collection; harmless where it does not exist."""
@@ -108,6 +133,7 @@ class VectorCollection:
     def _replace(self, rows: list[dict[str, Any]], client: MilvusClient) -> None:
         # Not `upsert`: before 2.3.10 it chose partitions by the wrong field, so that a search of a workspace missed
         # most of its rows (milvus-io/milvus pull request 30772).
+        self._meant(client)
         client.delete(self.name, ids=[row["id"] for row in rows], timeout=WRITE_TIMEOUT)
         client.insert(self.name, rows, timeout=WRITE_TIMEOUT)
 
@@ -170,10 +196,15 @@ class VectorCollection:
 
     async def _rows(self, vector: npt.NDArray[np.float32], filter: str, rows: int
                     ) -> tuple[int, dict[str, ChunkScore]]:
-        reply = await self._milvus.run("searching vectors", lambda client: client.search(
-            self.name, data=[vector], filter=filter, limit=rows, timeout=SEARCH_TIMEOUT, anns_field="vector",
-            output_fields=["chunk", "window", "document", "version", "document_chunks"],
-            search_params={"metric_type": "COSINE", "params": {"ef": rows}}, consistency_level="Bounded"))
+        def search(client: MilvusClient) -> list[list[dict[str, Any]]]:
+            self._meant(client)
+            found: list[list[dict[str, Any]]] = client.search(
+                self.name, data=[vector], filter=filter, limit=rows, timeout=SEARCH_TIMEOUT, anns_field="vector",
+                output_fields=["chunk", "window", "document", "version", "document_chunks"],
+                search_params={"metric_type": "COSINE", "params": {"ef": rows}}, consistency_level="Bounded")
+            return found
+
+        reply = await self._milvus.run("searching vectors", search)
         chunks: dict[str, ChunkScore] = {}
         for hit in reply[0]:
             row, cosine = hit["entity"], float(hit["distance"])
@@ -187,6 +218,11 @@ class VectorCollection:
             elif score.window is None or cosine > score.window:
                 score.window = cosine
         return len(reply[0]), chunks
+
+
+def weights(model: str, revision: str) -> str:
+    """What a collection says of the model of its vectors."""
+    return f"{model}@{revision}"
 
 
 def rows_of(part: EmbeddingPart) -> Iterator[dict[str, Any]]:

@@ -29,7 +29,8 @@ class Guard:
     async def tried(self, store: str, call: Callable[[], Awaitable[T]]) -> T | WeirError:
         """What the call returns, or the error that says why the store is to be left out.
 
-        Errors that are not about the store (a bad filter, for example) are raised.
+        Errors that are not about the store being away are raised: a bad filter, or a store that belongs to another
+        index version.
         """
         until, error = self._until.get(store, (0.0, None))
         if error is not None and self._timer() < until:

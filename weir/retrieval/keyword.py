@@ -9,8 +9,8 @@ knows a document's chunk ids can delete both. No scripts, no by-query calls (fie
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any, cast
 
@@ -18,10 +18,10 @@ from elasticsearch import AsyncElasticsearch, BadRequestError
 from elasticsearch.helpers import async_bulk
 
 from schemas import keys
-from schemas.events import DocumentCut
+from schemas.events import Cut, DocumentCut
 from weir.access import elasticsearch_metadata, metadata_of, token
 from weir.documents.types import embedded_text
-from weir.errors import BadRecord, Unavailable
+from weir.errors import BadRecord, Mismatch, Unavailable
 from weir.retrieval.analysis import ANALYSIS, ANALYZER, SIMILARITY, keywords, with_parts
 from weir.settings import Settings
 from weir.stores import elasticsearch_errors
@@ -116,11 +116,17 @@ class StoredSection:
 class KeywordIndex:
     """The keyword index of one index version.
 
-    Every method raises Unavailable where Elasticsearch does not answer or the index does not exist.
+    Every method raises Unavailable where Elasticsearch does not answer or the index does not exist, and `create`,
+    `search` and `scores` raise Mismatch where its chunks were cut by another recipe.
+
+    Args:
+        cut: how its documents are cut; None leaves that unasked.
     """
 
-    def __init__(self, es: AsyncElasticsearch, settings: Settings, name: str) -> None:
-        self.name, self.sections_name = name, f"{name}-sections"
+    def __init__(self, es: AsyncElasticsearch, settings: Settings, name: str, cut: Cut | None = None) -> None:
+        self.name, self.sections_name, self.cut = name, f"{name}-sections", cut
+        self._known = False
+        """Whether it was found to be the one that is meant."""
         self._es = es
         # `options` builds a whole client each time: a millisecond that no question should pay.
         self._asking = es.options(request_timeout=SEARCH_TIMEOUT, max_retries=0)
@@ -135,6 +141,8 @@ class KeywordIndex:
         sections = {**self._shards, "refresh_interval": "1s"}
         for name, index, fields in ((self.name, chunks, CHUNK_FIELDS), (self.sections_name, sections, SECTION_FIELDS)):
             mappings: dict[str, Any] = {"dynamic": "strict", "properties": fields}
+            if self.cut is not None:
+                mappings["_meta"] = {"cut": asdict(self.cut)}
             if name == self.name:
                 mappings["_source"] = {"excludes": ["terms_*"]}
             with elasticsearch_errors(f"creating {name}"):
@@ -143,6 +151,29 @@ class KeywordIndex:
                 except BadRequestError as e:
                     if e.error != "resource_already_exists_exception":
                         raise
+        await self.check()
+
+    async def check(self) -> None:
+        """Raises Mismatch where the index was made for another cutting recipe."""
+        if self._known or self.cut is None:
+            return
+        with elasticsearch_errors(f"looking at {self.name}"):
+            found = await self._asking.indices.get_mapping(index=self.name)
+        # One that an older Weir made says nothing of itself.
+        said = found[self.name]["mappings"].get("_meta", {}).get("cut", asdict(self.cut))
+        if said != asdict(self.cut):
+            raise Mismatch(f"the keyword index {self.name} holds chunks of the recipe {said['name']}; the version that "
+                           f"names it has {self.cut.name}. No question is answered from it: correct the index (`weir "
+                           "index rollback`), or build a new version.")
+        self._known = True
+
+    async def analyses_as_now(self) -> bool:
+        """Whether its words are made as this code would make them, so that another version may share it."""
+        with elasticsearch_errors(f"looking at {self.name}"):
+            found = await self._es.indices.get_settings(index=self.name)
+        there = found[self.name]["settings"]["index"]
+        return (_told(there.get("analysis", {})), _told(there.get("similarity", {}))) == (
+            _told(ANALYSIS), _told(SIMILARITY))
 
     async def drop(self) -> None:
         """Deletes both indexes; harmless where they do not exist."""
@@ -234,6 +265,7 @@ class KeywordIndex:
         return await self._hits({"filter": [ids, *filters], "should": [_match(workspace, question)]}, len(chunks))
 
     async def _hits(self, query: dict[str, Any], limit: int) -> list[KeywordHit]:
+        await self.check()
         with elasticsearch_errors("searching by keywords"):
             reply = await self._asking.search(
                 index=self.name, query={"bool": query}, size=limit, sort=[{"_score": "desc"}, {"chunk": "asc"}],
@@ -286,6 +318,13 @@ class KeywordIndex:
 def terms_field(workspace: str) -> str:
     """The field that holds the words of a workspace."""
     return f"terms_{int(token(workspace)[:8], 16) % FIELDS}"
+
+
+def _told(settings: Any) -> Any:
+    """Settings as Elasticsearch gives them back: every value a text."""
+    if isinstance(settings, Mapping):
+        return {name: _told(value) for name, value in settings.items()}
+    return str(settings) if not isinstance(settings, list) else [_told(value) for value in settings]
 
 
 def _match(workspace: str, question: str) -> dict[str, Any]:

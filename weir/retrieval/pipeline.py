@@ -23,8 +23,9 @@ from weir.access import matches, may_read
 from weir.errors import BadRequest
 from weir.retrieval.analysis import keywords
 from weir.retrieval.candidates import Candidate, Query, Searched, Stores, search
-from weir.retrieval.dense import VectorCollection
-from weir.retrieval.embed import Embedder, Vectors
+from weir.retrieval.dense import VectorCollection, weights
+from weir.retrieval.embed import Vectors
+from weir.retrieval.embedders import Embeds, embedder
 from weir.retrieval.fuse import Fused, fuse
 from weir.retrieval.guard import Guard, Stopwatch, Timer
 from weir.retrieval.keyword import KeywordIndex, StoredChunk
@@ -89,7 +90,8 @@ class Retriever:
         self._settings, self._es, self._milvus, self._views = settings, es, milvus, views
         self._live, self._timer = live, timer
         self._guard = Guard(timer)
-        self._stores: dict[tuple[str, ...], Stores] = {}
+        self._stores: dict[str, tuple[IndexVersion, Stores]] = {}
+        self._embedders: list[Embeds] = []
 
     async def retrieve(
         self, workspace: str, question: str, person: Person, filters: Sequence[Filter] = (), limit: int = 10,
@@ -107,10 +109,12 @@ class Retriever:
         Raises:
             BadRequest: the question is empty or a filter cannot be used.
             Unavailable: neither store answers, or access cannot be checked.
+            Mismatch: the version's model and stores do not belong together.
         """
         if not question.strip():
             raise BadRequest("the question is empty: say what to look for.")
         watch = Stopwatch(self._timer)
+        # Once, here: whatever goes live meanwhile, this question ends on the version that it begins with.
         index, version = self._live(workspace)
         stores = self.stores(version)
         query = Query(workspace, question, person, filters)
@@ -130,26 +134,27 @@ class Retriever:
 
     def stores(self, version: IndexVersion) -> Stores:
         """What that index version is asked with."""
-        key = (version.name, version.model, version.revision, version.collection, version.keyword_index,
-               repr(sorted(version.recipe.items())))
-        if key not in self._stores:
-            self._stores[key] = Stores(
-                Recipe.with_overrides(version.recipe), Embedder(self._settings, version.model, version.revision),
-                KeywordIndex(self._es, self._settings, version.keyword_index),
-                VectorCollection(self._milvus, version.collection, version.dimension))
-        return self._stores[key]
+        known = self._stores.get(version.name)
+        if known is None or known[0] != version:
+            made = Stores(
+                Recipe.with_overrides(version.recipe), embedder(self._settings, version),
+                KeywordIndex(self._es, self._settings, version.keyword_index, version.cut),
+                VectorCollection(self._milvus, version.collection, version.dimension,
+                                 weights(version.model, version.revision)))
+            known = self._stores[version.name] = version, made
+            self._embedders.append(made.embedder)
+        return known[1]
 
     def embedder(self, index_version: str) -> Callable[[Sequence[str]], Awaitable[Vectors]] | None:
-        """The model that the version's vectors were made with; None where that version has not been asked yet."""
-        for (name, *_), stores in self._stores.items():
-            if name == index_version:
-                return stores.embedder.embed
-        return None
+        """The model that the version's vectors were made with, also when the version is gone from the index; None where
+        it has not been asked here."""
+        known = self._stores.get(index_version)
+        return known[1].embedder.embed if known else None
 
     async def close(self) -> None:
         """Closes the embedders; the clients of the stores belong to the caller."""
-        for stores in self._stores.values():
-            await stores.embedder.close()
+        for made in self._embedders:
+            await made.close()
 
     async def _readable(self, query: Query, stores: Stores, ranked: Sequence[Candidate], scores: Mapping[str, float],
                         limit: int, watch: Stopwatch) -> tuple[list[Source], dict[str, StoredChunk]]:

@@ -128,6 +128,16 @@ class Partitions:
         return self._found
 
 
+def end_offsets_of(settings: Settings, topic: str) -> dict[int, int]:
+    """End offset of each partition of a topic, once. Blocks.
+
+    Raises:
+        Unavailable: Kafka does not answer, or the topic is not there.
+    """
+    admin = AdminClient(client_config(settings))
+    return end_offsets(admin, topic, Partitions(admin, topic).known())
+
+
 def end_offsets(admin: AdminClient, topic: str, partitions: Sequence[int]) -> dict[int, int]:
     """End offset of each of these partitions. Blocks.
 

@@ -6,11 +6,13 @@ finds out before it spoils anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from elasticsearch import AsyncElasticsearch
+from elastic_transport import TransportError
+from elasticsearch import ApiError, AsyncElasticsearch
 
 from weir.settings import Settings
 from weir.stores import elasticsearch_errors
@@ -19,6 +21,8 @@ from weir.views.elastic import BOOLEAN, KEYWORD, LONG, STORED
 
 PROPERTIES = {"store": KEYWORD, "workspace": KEYWORD, "document": KEYWORD, "version": LONG, "count": LONG,
               "parts": LONG, "deleted": BOOLEAN, "pending": STORED, "stale": STORED}
+
+PAGE, PAGE_PATIENCE = 1000, "5m"
 
 NOTHING = -1
 """The version of a document of which a store holds nothing yet."""
@@ -170,6 +174,52 @@ class Manifests:
         outcomes = await elastic.bulk(self._es, operations)
         return {m.name: replace(m, seq_no=o["_seq_no"], primary_term=o["_primary_term"])
                 for m, o in zip(manifests, outcomes, strict=True) if o["status"] < 300}
+
+    async def pages(self) -> AsyncIterator[list[Manifest]]:
+        """All manifests of the store as they were a moment ago, a page at a time.
+
+        Raises:
+            Unavailable: Elasticsearch does not answer.
+        """
+        with elasticsearch_errors("reading manifests"):
+            await self._es.indices.refresh(index=self._index)
+            view = (await self._es.open_point_in_time(index=self._index, keep_alive=PAGE_PATIENCE))["id"]
+        try:
+            after: list[Any] | None = None
+            while True:
+                with elasticsearch_errors("reading manifests"):
+                    found = await self._es.search(
+                        query={"term": {"store": self.store}}, pit={"id": view, "keep_alive": PAGE_PATIENCE},
+                        size=PAGE, sort=[{"_shard_doc": "asc"}], search_after=after, track_total_hits=False)
+                hits = found["hits"]["hits"]
+                if not hits:
+                    return
+                view, after = found["pit_id"], hits[-1]["sort"]
+                yield [self._read((hit["_source"]["workspace"], hit["_source"]["document"]),
+                                  {"_seq_no": None, "_primary_term": None} | hit) for hit in hits]
+        finally:
+            with suppress(ApiError, TransportError):
+                await self._es.close_point_in_time(id=view)
+
+    async def rows(self) -> int:
+        """Ids that are confirmed in the store, over all documents.
+
+        Raises:
+            Unavailable: Elasticsearch does not answer.
+        """
+        with elasticsearch_errors("counting by manifests"):
+            await self._es.indices.refresh(index=self._index)
+            found = await self._es.search(index=self._index, query={"term": {"store": self.store}}, size=0,
+                                          aggs={"rows": {"sum": {"field": "count"}}})
+        return int(found["aggregations"]["rows"]["value"])
+
+    async def documents(self) -> int:
+        """Documents that the store holds; those that were deleted are none."""
+        with elasticsearch_errors("counting manifests"):
+            await self._es.indices.refresh(index=self._index)
+            found = await self._es.count(index=self._index, query={"bool": {"filter": [
+                {"term": {"store": self.store}}, {"term": {"deleted": False}}, {"range": {"version": {"gte": 0}}}]}})
+        return int(found["count"])
 
     async def drop(self) -> None:
         """Deletes this store's manifests, when the store itself is gone."""

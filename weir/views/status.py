@@ -76,13 +76,16 @@ async def document_statuses(es: AsyncElasticsearch, settings: Settings, indexes:
         Unavailable: Elasticsearch does not answer, or no index has been declared.
     """
     live = indexes.live()
+    vectors = names.collection_label(settings, live.collection)
+    keywords = names.keyword_label(settings, live.keyword_index)
     views = await elastic.mget(es, view_index(settings), [document_id(workspace, d) for d in documents])
-    stages = [(Stage.CUT, None), *((s, live.name) for s in (Stage.EMBEDDED, Stage.VECTORS, Stage.KEYWORDS))]
+    # Stores that versions share report under the name of the one that they were made for.
+    stages = [(Stage.CUT, None), (Stage.EMBEDDED, names.owner(vectors)), (Stage.VECTORS, names.owner(vectors)),
+              (Stage.KEYWORDS, names.owner(keywords))]
     statuses = await elastic.mget(es, statuses_index(settings), [_status_id(workspace, d, stage, version)
                                                                  for d in documents for stage, version in stages])
     held = [await Manifests(es, settings, store).get([(workspace, d) for d in documents]) for store in (
-        vectors_store(names.collection_label(settings, live.collection)),
-        keywords_store(names.keyword_label(settings, live.keyword_index)))]
+        vectors_store(vectors), keywords_store(keywords))]
     return {
         document: _status(DocumentView(**view["_source"]),
                           [hit["_source"] for hit in statuses[n * len(stages):(n + 1) * len(stages)] if hit],

@@ -3,6 +3,8 @@
 minilm-int8         online: small batches, no waiting, normal priority
 minilm-int8-bulk    bulk: large batches, lower priority
 minilm-fp32[-bulk]  the exact weights; loaded on demand
+
+`add.py` adds more of them.
 """
 
 from __future__ import annotations
@@ -25,6 +27,12 @@ class Model:
     weights: str
     bulk: bool
     at_start: bool
+    dimension: int = 384
+    max_tokens: int = MAX_TOKENS
+    pooling: str = ""
+    """`cls` or `mean` where the weights give a vector a token; empty where they give one a text."""
+    prefixes: tuple[str, str] = ("", "")
+    """What the model wants in front of a question, and of a document."""
 
 
 MODELS = (
@@ -60,14 +68,19 @@ def lay_out(repository: Path, weights: Path, *, threads: int, device: Device = C
             many texts at a time, on one thread each.
     """
     for model in MODELS:
-        # Its contents, not the folder itself: that may be a mounted volume.
-        shutil.rmtree(repository / model.name, ignore_errors=True)
-        version = repository / model.name / "1"
-        version.mkdir(parents=True)
-        shutil.copy(SOURCE / "1" / "model.py", version)
-        for file in (weights / model.weights).iterdir():
-            link_or_copy(file, version / file.name)
-        (repository / model.name / "config.pbtxt").write_text(config(model, threads or os.cpu_count() or 1, device))
+        lay_out_one(repository, weights, model, threads=threads, device=device)
+
+
+def lay_out_one(repository: Path, weights: Path, model: Model, *, threads: int, device: Device = CPU) -> None:
+    """Writes one model anew."""
+    # Its contents, not the folder itself: that may be a mounted volume.
+    shutil.rmtree(repository / model.name, ignore_errors=True)
+    version = repository / model.name / "1"
+    version.mkdir(parents=True)
+    shutil.copy(SOURCE / "1" / "model.py", version)
+    for file in (weights / model.weights).iterdir():
+        link_or_copy(file, version / file.name)
+    (repository / model.name / "config.pbtxt").write_text(config(model, threads or os.cpu_count() or 1, device))
 
 
 def config(model: Model, threads: int, device: Device) -> str:
@@ -83,12 +96,21 @@ def config(model: Model, threads: int, device: Device) -> str:
         "threads_a_text": 1 if model.bulk else threads,
         "texts_at_a_time": threads if model.bulk else 1,
         "sub_batch": device.sub_batch,
-        "max_tokens": MAX_TOKENS,
+        "max_tokens": model.max_tokens,
+        "dimension": model.dimension,
+        "pooling": model.pooling,
+        "prefix": quoted(model.prefixes[1 if model.bulk else 0]),
+        "prefixes": quoted("\n".join(model.prefixes) if any(model.prefixes) else ""),
     }
     text = (SOURCE / "config.pbtxt").read_text()
     for name, value in values.items():
         text = text.replace(f"${{{name}}}", str(value))
     return text
+
+
+def quoted(text: str) -> str:
+    """As it stands between the quotes of a text in protobuf's text format."""
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -1,7 +1,8 @@
 """The embedder as a Python model of Triton: texts in, unit vectors and the model's revision out.
 
-`model.onnx` (inputs `input_ids`, `attention_mask`, `token_type_ids`; output `sentence_embedding`) and
-`tokenizer.json` lie beside this file. Parameters come from `config.pbtxt`.
+`model.onnx` (inputs `input_ids`, `attention_mask`, perhaps `token_type_ids`; output one vector a text, or one a token
+where `pooling` says how they become one) and `tokenizer.json` lie beside this file. Parameters come from
+`config.pbtxt`.
 """
 
 import hashlib
@@ -23,12 +24,13 @@ from tokenizers import Tokenizer  # noqa: E402
 class TritonPythonModel:
     def initialize(self, args):
         config = json.loads(args["model_config"])
-        parameters = {name: value["string_value"] for name, value in config["parameters"].items()}
+        parameters = {name: value.get("string_value", "") for name, value in config["parameters"].items()}
         # Bulk instances give way to the online ones: a question does not wait for a million passages.
         os.nice(int(parameters["nice"]))
 
         folder = Path(args["model_repository"]) / args["model_version"]
-        self.revision = revision(folder)
+        self.pooling, self.prefix = parameters["pooling"], parameters["prefix"]
+        self.revision = revision(folder, self.pooling, parameters["prefixes"])
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.enable_truncation(int(parameters["max_tokens"]))
         self.tokenizer.no_padding()
@@ -44,6 +46,9 @@ class TritonPythonModel:
             for name in parameters["providers"].split(",")
         ]
         self.session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options, providers=providers)
+        self.inputs = {given.name for given in self.session.get_inputs()}
+        self.output = self.session.get_outputs()[0].name
+        self.dimension = int(config["output"][0]["dims"][0])
 
     def finalize(self):
         self.pool.shutdown()
@@ -77,14 +82,14 @@ class TritonPythonModel:
         return texts
 
     def embed(self, texts):
-        """Vectors in the order of the texts, float32 of shape (len(texts), 384).
+        """Vectors in the order of the texts, float32 of shape (len(texts), dimension).
 
         Texts of like length are run together, since a batch is padded to its longest. On a processor a batch is one
         text: an int8 model scales its activations by the largest of the batch, so only then is a text's vector the same
         whatever comes with it; and two texts on a thread each cost a third less than a batch of sixteen on two threads.
         """
-        vectors = np.empty((len(texts), 384), np.float32)
-        tokens = [encoding.ids for encoding in self.tokenizer.encode_batch(texts)]
+        vectors = np.empty((len(texts), self.dimension), np.float32)
+        tokens = [encoding.ids for encoding in self.tokenizer.encode_batch([self.prefix + text for text in texts])]
         order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
         parts = [order[start : start + self.sub_batch] for start in range(0, len(order), self.sub_batch)]
         made = self.pool.map(lambda part: self._run([tokens[i] for i in part]), parts)
@@ -101,12 +106,19 @@ class TritonPythonModel:
             ids[row, : len(text)] = text
             mask[row, : len(text)] = 1
         inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-        return self.session.run(["sentence_embedding"], inputs)[0]
+        found = self.session.run([self.output], {name: inputs[name] for name in self.inputs})[0]
+        if not self.pooling:
+            return found
+        # One vector a token: that of the first one stands for the text, or the mean of all that are not padding.
+        vectors = found[:, 0] if self.pooling == "cls" else (found * mask[:, :, None]).sum(1) / mask.sum(1)[:, None]
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def revision(folder):
-    """The first 16 hex digits of the SHA-256 over weights and tokenizer."""
+def revision(folder, pooling, prefixes):
+    """The first 16 hex digits of the SHA-256 over weights and tokenizer, and over how they are used where that is not
+    all in the weights. Of a model for questions and the one for documents it is the same."""
     digest = hashlib.sha256()
     for name in ("model.onnx", "tokenizer.json"):
         digest.update((folder / name).read_bytes())
+    digest.update(f"{pooling}{prefixes}".encode())
     return digest.hexdigest()[:16]

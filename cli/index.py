@@ -1,0 +1,282 @@
+"""`weir index`: the versions of an index. For operators: over Kafka and the stores.
+
+A version that is built is filled by the workers that run anyway; the command only adds it and shows how far they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, TypeVar
+
+import orjson
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from cli.status import duration
+from infra.local.models.add import add
+from schemas.events import Cut, Index, IndexVersion
+from weir import settings as environment
+from weir.clock import system_clock
+from weir.errors import BadRequest
+from weir.index import changes, names
+from weir.index.cost import estimate
+from weir.index.indexes import MAIN
+from weir.index.progress import Progress, progress
+from weir.index.versions import Gate, Versions
+from weir.retrieval.embedders import PAID, described
+from weir.settings import Settings
+from weir.stores import elasticsearch, milvus
+
+index = typer.Typer(no_args_is_help=True, help="The versions of an index: build, compare, go over, go back, drop.")
+
+Name = Annotated[str, typer.Argument(help="Name of the version, such as v2.")]
+Of = Annotated[str, typer.Option("--index", help="Name of the index.")]
+By = Annotated[str, typer.Option("--by", help="Who the audit names; the user of this machine otherwise.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Wait = Annotated[float, typer.Option(help="Seconds that documents get which the new version has not yet.")]
+
+LOOK_SECONDS = 2.0
+RATE_LOOKS = 15
+"""Looks that the rate is taken over."""
+
+T = TypeVar("T")
+
+
+@index.command("list")
+def list_(of: Of = MAIN, as_json: AsJson = False) -> None:
+    """List the versions: which one answers, what each is made of, and what it holds."""
+
+    async def run(versions: Versions) -> list[dict[str, Any]]:
+        record = await versions.record()
+        return [await _described(versions, record, v) for v in (*record.versions, *record.dropping)]
+
+    found = _with(of, "", run)
+    if as_json:
+        print(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+        return
+    table = Table("version", "state", "model", "revision", "cut", "recipe", "collection", "keyword index")
+    table.add_column("documents", justify="right")
+    table.add_column("vectors", justify="right")
+    for v in found:
+        recipe = " ".join(f"{name}={value:g}" for name, value in v["recipe"].items())
+        table.add_row(v["version"], v["state"], v["model"], v["revision"], v["cut"], recipe, v["collection"],
+                      v["keyword_index"], f"{v['documents']:,}", f"{v['vectors']:,}")
+    Console(highlight=False).print(table)
+
+
+@index.command()
+def build(
+    model: Annotated[str, typer.Option("--model", "-m", help="Embedding model: one of Triton's, such as minilm-fp32, "
+                                       "or openai:NAME.")],
+    recipe: Annotated[list[str] | None, typer.Option("--recipe", "-r", help="A parameter of retrieval that is not the "
+                                                     "default, such as dense_weight=0.6. Repeat it.")] = None,
+    chunk_chars: Annotated[int | None, typer.Option(help="Longest chunk, in characters; cuts all anew.")] = None,
+    windows: Annotated[bool | None, typer.Option(help="Whether chunks have windows; cuts all anew.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before a paid model is used.")] = False,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Show the progress until it is complete.")] = True,
+    of: Of = MAIN, by: By = "",
+) -> None:
+    """Build a version beside the live one. Broken off, it goes on: the workers fill it, not this command."""
+    console = Console(highlight=False, soft_wrap=True)
+
+    async def run(versions: Versions) -> None:
+        live = changes.live_of(await versions.record())
+        cut = _cut(live.cut, chunk_chars, windows)
+        version = await versions.plan(model, cut, _recipe(recipe or []))
+        known = version.name in {v.name for v in (await versions.record()).versions}
+        if model.startswith(PAID) and not known:
+            await _tell_cost(versions, console, live, model, cut, yes)
+        await versions.build(version)
+        console.print(f"[bold]{version.name}[/bold] {'is being built already' if known else 'is being built'}: "
+                      f"{version.model} {version.revision}, {version.cut.name}, {version.collection}, "
+                      f"{version.keyword_index}")
+        if wait:
+            await _follow(versions, console, version)
+
+    _with(of, by, run)
+
+
+@index.command()
+def status(
+    name: Annotated[str | None, typer.Argument(help="Name of the version; otherwise all that do not answer.")] = None,
+    of: Of = MAIN, as_json: AsJson = False,
+) -> None:
+    """Show how far versions have been built: what is done, what is left, how fast and for how long."""
+
+    async def run(versions: Versions) -> list[tuple[Progress, Progress]]:
+        record = await versions.record()
+        chosen = ([changes.version_of(record, name)] if name else
+                  [v for v in record.versions if v.name != record.live])
+        first = [await progress(versions.settings, versions.es, record, v) for v in chosen]
+        if any(not p.complete for p in first):
+            await asyncio.sleep(LOOK_SECONDS)
+        return [(before, await progress(versions.settings, versions.es, record, v))
+                for before, v in zip(first, chosen, strict=True)]
+
+    found = _with(of, "", run)
+    if as_json:
+        print(orjson.dumps([_plain(now, before) for before, now in found], option=orjson.OPT_INDENT_2).decode())
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    for before, now in found:
+        console.print(_line(now, before))
+        for place in now.places:
+            if place.behind:
+                console.print(f"    {escape(place.group)} has {place.behind:,} records of {escape(place.topic)} to go")
+    if not found:
+        console.print("no version is being built")
+
+
+@index.command()
+def cutover(
+    name: Name,
+    force: Annotated[bool, typer.Option("--force", help="Go over though the gate refuses; the audit says so.")] = False,
+    wait: Wait = 60.0, of: Of = MAIN, by: By = "",
+) -> None:
+    """Let another version answer: one record, which every answers worker follows between two questions."""
+    after = _with(of, by, lambda versions: versions.cutover(name, gate(versions.settings), force, wait))
+    print(f"{after.live} answers now; `weir index rollback` goes back to {after.previous}")
+
+
+@index.command()
+def rollback(of: Of = MAIN, by: By = "") -> None:
+    """Let the version answer that answered before."""
+    after = _with(of, by, lambda versions: versions.rollback())
+    print(f"{after.live} answers again; {after.previous} is kept up to date until it is dropped")
+
+
+@index.command()
+def drop(name: Name, of: Of = MAIN, by: By = "") -> None:
+    """Delete a version that does not answer, with every store of it that no other version shares."""
+    _with(of, by, lambda versions: versions.drop(name))
+
+
+@index.command("add-model")
+def add_model(
+    name: Annotated[str, typer.Argument(help="Name that the model shall have, such as bge-small.")],
+    source: Annotated[str, typer.Argument(help="Folder with model.onnx and tokenizer.json, or the address of one.")],
+    pooling: Annotated[str, typer.Option(help="cls or mean, where the model gives a vector a token.")] = "",
+    max_tokens: Annotated[int, typer.Option(min=8, help="Longer texts are cut.")] = 512,
+    question_prefix: Annotated[str, typer.Option(help="What the model wants in front of a question.")] = "",
+    document_prefix: Annotated[str, typer.Option(help="What the model wants in front of a document.")] = "",
+) -> None:
+    """Add an embedding model to the local Triton. `weir index build --model NAME` then builds with it."""
+    settings = environment.load()
+    add(settings, name, source, pooling=pooling, max_tokens=max_tokens, prefixes=(question_prefix, document_prefix))
+    found = asyncio.run(described(settings, name))
+    print(f"{name} is there: revision {found.revision}, {found.dimension} dimensions")
+
+
+def gate(settings: Settings) -> Gate | None:
+    """What is asked before a version goes live; None where nothing is."""
+    return None
+
+
+# -- parts --------------------------------------------------------------------------------------------------------
+
+
+def _with(of: str, by: str, run: Callable[[Versions], Awaitable[T]]) -> T:
+    """What `run` returns, with clients of all servers that it may need."""
+    settings = environment.load()
+
+    async def connected() -> T:
+        es, client = elasticsearch(settings), milvus(settings)
+        try:
+            return await run(Versions(settings, es, client, system_clock, by or _user(),
+                                      Console(highlight=False, soft_wrap=True).print, of))
+        finally:
+            await es.close()
+            await client.close()
+
+    return asyncio.run(connected())
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return "operator"
+
+
+def _recipe(given: list[str]) -> dict[str, float]:
+    """
+    Raises:
+        BadRequest: one is not NAME=NUMBER.
+    """
+    found = {}
+    for pair in given:
+        name, _, value = pair.partition("=")
+        try:
+            found[name.strip()] = float(value)
+        except ValueError:
+            raise BadRequest(f"{pair!r} is no parameter: say NAME=NUMBER, such as dense_weight=0.6.") from None
+    return found
+
+
+def _cut(live: Cut, chunk_chars: int | None, windows: bool | None) -> Cut:
+    if chunk_chars is None and windows is None:
+        return live
+    return changes.cut_with(live.chunk_chars if chunk_chars is None else chunk_chars,
+                            live.windows if windows is None else windows, live.window_chars, live.window_stride)
+
+
+async def _tell_cost(versions: Versions, console: Console, live: IndexVersion, model: str, cut: Cut, yes: bool) -> None:
+    found = await estimate(versions.settings, versions.es, live, model, cut)
+    cost = (f"about {found.cost:,.2f} at WEIR_EMBED_PRICE" if found.priced else
+            "a sum that nobody can tell: set WEIR_EMBED_PRICE, the cost of a million tokens")
+    console.print(f"{model} will read {found.texts:,} texts, about {found.tokens:,} tokens, for {cost}")
+    if not yes and not typer.confirm("Build it?"):
+        raise typer.Abort
+
+
+async def _follow(versions: Versions, console: Console, version: IndexVersion) -> None:
+    """Shows the progress until the version holds what the live one holds."""
+    looks: list[Progress] = []
+    with console.status(version.name) as shown:
+        while True:
+            record = await versions.record()
+            changes.version_of(record, version.name)
+            looks = [*looks[-RATE_LOOKS:], await progress(versions.settings, versions.es, record, version)]
+            if looks[-1].complete:
+                break
+            if len(looks) > RATE_LOOKS and looks[-1].behind == 0 and looks[0].documents == looks[-1].documents:
+                break  # all was read, and something is missing all the same
+            shown.update(_line(looks[-1], looks[0]))
+            await asyncio.sleep(LOOK_SECONDS)
+    console.print(_line(looks[-1], looks[0]))
+    console.print(f"`weir index cutover {version.name}` lets it answer" if looks[-1].complete else
+                  f"nothing is left to read, and documents are missing: `weir index cutover {version.name}` says which")
+
+
+def _line(now: Progress, before: Progress) -> str:
+    whole = "" if now.of_rows is None else f" of {now.of_rows:,}"
+    line = f"[bold]{now.version}[/bold] {now.share:.1%}: {now.rows:,}{whole} vectors, {now.documents:,} of " \
+           f"{now.of_documents:,} documents"
+    if now.complete:
+        return f"{line}, complete"
+    left = now.seconds_left(before)
+    return f"{line}, {now.rate(before):,.0f} a second, " + (
+        f"{duration(left)} to go" if left is not None else f"{now.behind:,} records to go")
+
+
+def _plain(now: Progress, before: Progress) -> dict[str, Any]:
+    return {"version": now.version, "complete": now.complete, "share": now.share, "vectors": now.rows,
+            "of_vectors": now.of_rows, "documents": now.documents, "of_documents": now.of_documents,
+            "records_to_go": now.behind, "vectors_a_second": now.rate(before),
+            "seconds_left": 0.0 if now.complete else now.seconds_left(before)}
+
+
+async def _described(versions: Versions, record: Index, version: IndexVersion) -> dict[str, Any]:
+    going = version in record.dropping
+    now = await progress(versions.settings, versions.es, record, version)
+    state = ("being dropped" if going else "live" if version.name == record.live else
+             "built" if now.complete else f"building {now.share:.0%}")
+    return {"version": version.name, "state": state, "previous": version.name == record.previous,
+            "model": version.model, "revision": version.revision, "dimension": version.dimension,
+            "cut": version.cut.name, "recipe": version.recipe, "collection": version.collection,
+            "keyword_index": version.keyword_index, "created_at": version.created_at, "documents": now.documents,
+            "vectors": now.rows, "made_for": names.owner(names.collection_label(versions.settings, version.collection))}
