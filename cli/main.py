@@ -20,6 +20,7 @@ COMMANDS = {
     "search": "cli.ask:search",
     "ingest": "cli.ingest:ingest",
     "task": "cli.task:task",
+    "turn": "cli.turn:turn",
     "approvals": "cli.approvals:approvals",
     "token": "cli.token:token",
     "setup": "cli.setup:setup",
@@ -27,6 +28,7 @@ COMMANDS = {
     "restore": "cli.archive:restore",
     "rebuild": "cli.rebuild:rebuild_command",
     "dead-letters": "cli.dead_letters:dead_letters",
+    "erase": "cli.erase:erase",
 }
 
 

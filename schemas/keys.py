@@ -45,6 +45,10 @@ def tool_key(name: str, schema_hash: str) -> str:
     return f"{name}/{schema_hash}"
 
 
+def erasure_key(kind: str, name: str) -> str:
+    return f"{kind}/{name}"
+
+
 def murmur2(data: bytes) -> int:
     """Unsigned 32-bit murmur2 with Kafka's seed. Source: org.apache.kafka.common.utils.Utils.murmur2."""
     m, mask = 0x5BD1E995, 0xFFFFFFFF
