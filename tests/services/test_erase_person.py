@@ -101,7 +101,7 @@ async def test_a_person_is_gone_and_others_are_not(weir: Office) -> None:
 
     await nothing_is_left()
     await asyncio.gather(*(rebuild_view(weir.settings, view, lambda _: None, system_clock)
-                           for view in ("task-events", "task-results", "tasks", "decisions", "turns", "usage")))
+                           for view in ("task-events", "turns")))
     await nothing_is_left()
 
     # She may come back; what she asks then is hers, and not what was erased.
@@ -117,5 +117,6 @@ async def test_a_person_is_gone_and_others_are_not(weir: Office) -> None:
         await es.close()
     assert not proof.broken and not proof.forgotten
     standings = {t.name.removeprefix(weir.settings.prefix): t.standing for t in proof.topics}
-    assert standings["turns"] is Standing.WAITING and standings["feedback"] is Standing.WAITING
+    # The cleaner may have come already.
+    assert standings["turns"] in (Standing.WAITING, Standing.FORGOTTEN) and standings["feedback"] is Standing.WAITING
     assert standings["documents"] is Standing.FORGOTTEN

@@ -36,7 +36,7 @@ from weir.answers.past import content_hash, differences
 from weir.blobs import BlobErased, BlobMissing, Blobs
 from weir.erasing import broker
 from weir.erasing.erase import _said_nothing
-from weir.erasing.receipt import Receipt, TopicReceipt, lines
+from weir.erasing.receipt import Receipt, TopicReceipt, lines, outside
 from weir.erasing.segments import Sealed, partition_folders, read_segments
 from weir.erasing.target import Sight, Target, names
 from weir.erasing.traces import Traces
@@ -256,7 +256,8 @@ async def test_a_record_whose_blob_was_erased_reads_as_a_tombstone(tmp_path: Pat
 def test_a_receipt_is_kept_and_read_back() -> None:
     receipt = Receipt(
         receipt="r", kind="document", name="w/d", by="me", begun_at=1, finished_at=2, until=3, turns=1, tasks=["t"],
-        answers=[], letters=0, blobs=["b"], pending=["decide"], traces=Traces.of([WORDS.encode()]).to_json(),
+        answers=[], letters=0, blobs=["b"], pending=["decide"], outside=outside("document"),
+        traces=Traces.of([WORDS.encode()]).to_json(),
         topics=[TopicReceipt(name="turns", records=2, gone_by=10 * DAY),
                 TopicReceipt(name="x", records=0, gone_by=None)])
     assert Receipt.from_json(json.loads(json.dumps(receipt.to_json()))) == receipt

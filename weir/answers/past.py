@@ -22,12 +22,9 @@ from weir.answers.followups import standalone_of
 from weir.answers.release import Released, release
 from weir.documents.context import context_of_passage
 from weir.documents.types import embedded_text
+from weir.erasing import ERASED
 from weir.errors import Conflict, Unavailable
 from weir.models.protocol import Asked, Embed, Exchange, Vectors
-
-ERASED = "What this answer was made from has been erased."
-"""The notice of a turn whose text and passages were taken out of it (docs/how-to/erase.md)."""
-
 
 _BREAK = re.compile(r"(?<=[.!?…])\s+|\n+")
 """Where a text is broken into the lines of a diff: every word of it stands in one of them."""

@@ -119,8 +119,9 @@ def configs(settings: Settings, names: Iterable[str]) -> dict[str, dict[str, str
         Unavailable: Kafka does not answer.
     """
     wanted = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+    admin = AdminClient(client_config(settings))  # its futures end with it
     try:
-        futures = AdminClient(client_config(settings)).describe_configs(wanted) if wanted else {}
+        futures = admin.describe_configs(wanted) if wanted else {}
         return {r.name: {e.name: e.value or "" for e in f.result(TIMEOUT).values()} for r, f in futures.items()}
     except (KafkaException, TimeoutError) as e:
         raise Unavailable(f"Kafka does not tell the settings of its topics: {e}") from e
@@ -177,9 +178,9 @@ def _set(settings: Settings, wanted: Mapping[str, str]) -> None:
     changes = [ConfigResource(ResourceType.TOPIC, name, incremental_configs=[
         ConfigEntry("segment.ms", value, incremental_operation=AlterConfigOpType.SET)])
         for name, value in wanted.items()]
+    admin = AdminClient(client_config(settings))
     try:
-        for future in (AdminClient(client_config(settings)).incremental_alter_configs(changes) if changes
-                       else {}).values():
+        for future in (admin.incremental_alter_configs(changes) if changes else {}).values():
             future.result(TIMEOUT)
         until = time.monotonic() + TIMEOUT
         while any(found["segment.ms"] != wanted[name] for name, found in configs(settings, wanted).items()):

@@ -36,9 +36,8 @@ from schemas.events import (
     TaskRequested,
     Turn,
 )
-from weir.answers.past import ERASED
 from weir.clock import Clock
-from weir.erasing import answers, broker, receipt, stores
+from weir.erasing import ERASED, PASSAGE_ERASED, answers, broker, receipt, stores
 from weir.erasing.receipt import Receipt, TopicReceipt
 from weir.erasing.survey import Found, Survey
 from weir.erasing.target import NOTHING, Sight, Target, task_of
@@ -321,17 +320,22 @@ class Eraser:
             receipt=name, kind=sight.target.kind, name=sight.target.name, by=by, begun_at=begun_at, finished_at=now,
             until=sight.until, topics=told, turns=done.turns, tasks=sorted(sight.tasks),
             answers=sorted(sight.answers), letters=done.letters, blobs=sorted(done.blobs),
-            pending=done.pending, traces=sight.traces.to_json())
+            pending=done.pending, outside=receipt.outside(sight.target.kind), traces=sight.traces.to_json())
 
 
 def _emptied(turn: Turn, sight: Sight) -> Turn:
     """A turn without what was erased and what was made from it."""
+    erased = {s.number for s in turn.sources
+              if s.document == sight.target.document or sight.traces.found(s.text.encode())}
     sources = [replace(s, text="", title="", heading_path=[], source="", passage=None, metadata={}, start=0, end=0)
-               if s.document == sight.target.document or sight.traces.found(s.text.encode()) else s
-               for s in turn.sources]
-    quoted = sight.traces.found(turn.question.encode())
-    return replace(turn, text="", citations=[], sources=sources, notices=[ERASED],
-                   question=ERASED if quoted else turn.question)
+               if s.number in erased else s for s in turn.sources]
+    question = ERASED if sight.traces.found(turn.question.encode()) else turn.question
+    # Without a language model an answer is what it cites; with one it may hold anything that the model has read.
+    quoted = (turn.model not in ("", "extractive") or any(c.source in erased for c in turn.citations)
+              or bool(sight.traces.found(turn.text.encode())))
+    if not quoted:
+        return replace(turn, sources=sources, question=question, notices=[*turn.notices, PASSAGE_ERASED])
+    return replace(turn, text="", citations=[], sources=sources, notices=[ERASED], question=question)
 
 
 def _said_nothing(effect: Effect) -> Effect:

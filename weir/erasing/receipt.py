@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,10 @@ OUTSIDE = (
     "mails, files and calls with which tasks have acted on the world",
     "copies that other programs made from the topics or the API",
     "words of others about it, and answers that a language model put into words of its own",
+)
+OF_A_PERSON = (
+    "the identity provider and `people.json`",
+    "their name as publisher of documents, and as the one who changed a workspace, an index or the tasks of others",
 )
 
 
@@ -76,7 +80,7 @@ class Receipt:
     """Blobs that were removed at once."""
     pending: list[str]
     """What is not erased, and what to do about it; the same erasure goes on from there."""
-    outside: list[str] = field(default_factory=lambda: list(OUTSIDE))
+    outside: list[str]
     """What an erasure cannot reach."""
     traces: dict[str, object]
 
@@ -167,6 +171,11 @@ async def _audits(settings: Settings) -> list[Audit]:
         if isinstance(event, Audit) and event.action in (BEGUN, DONE):
             found.append(event)
     return sorted(found, key=lambda a: a.at)
+
+
+def outside(kind: Kind) -> list[str]:
+    """What an erasure of this kind cannot reach."""
+    return [*OUTSIDE, *(OF_A_PERSON if kind == "person" else ())]
 
 
 def day(at: int | None) -> str:

@@ -23,7 +23,7 @@ from weir.views.documents import DocumentViews
 from weir.views.erased import SOMEBODY
 from weir.views.manifests import Manifests
 from weir.views.status import keywords_store, vectors_store
-from weir.views.tasks import events_index, results_index, tasks_index
+from weir.views.tasks import ENDED, events_index, results_index, tasks_index
 from weir.views.turns import turns_index
 from weir.views.usage import usage_index
 
@@ -132,8 +132,10 @@ async def held(es: AsyncElasticsearch, milvus: Milvus, settings: Settings, index
         queries = [(index, {"bool": {"filter": [{"term": {"subject": target.name}}, {"range": {at: {"lte": before}}}]}})
                    for index, at in ((turns_index(settings), "asked_at"), (usage_index(settings), "at"))]
     if wanted := sorted(tasks):
-        queries += [(index, {"terms": {"task": wanted}}) for index in (
-            tasks_index(settings), results_index(settings), events_index(settings), decisions_index(settings))]
+        # A mark that a task has ended is all that a tombstone leaves.
+        queries += [(index, {"bool": {"filter": {"terms": {"task": wanted}}, "must_not": {"term": {"status": ENDED}}}})
+                    for index in (tasks_index(settings), results_index(settings), decisions_index(settings))]
+        queries.append((events_index(settings), {"terms": {"task": wanted}}))
     for index, query in queries:
         if any([hits async for hits in _pages(es, index, query)]):
             told.append(f"the view {index}")

@@ -81,9 +81,9 @@ class Proof:
 
     @property
     def broken(self) -> bool:
-        """Something is there that the receipt says is gone."""
+        """Something is there that should be gone, or that will never go."""
         return bool(self.blobs or self.stores) or any(
-            t.standing in (Standing.OVERDUE, Standing.BACK) for t in self.topics)
+            t.standing in (Standing.OVERDUE, Standing.BACK, Standing.NO_DATE) for t in self.topics)
 
 
 class Verifier:
