@@ -20,6 +20,7 @@ COMMANDS = {
     "search": "cli.ask:search",
     "ingest": "cli.ingest:ingest",
     "task": "cli.task:task",
+    "turn": "cli.turn:turn",
     "approvals": "cli.approvals:approvals",
     "golden": "cli.golden:golden",
     "eval": "cli.evaluate:evaluation",
@@ -30,6 +31,7 @@ COMMANDS = {
     "index": "cli.index:index",
     "rebuild": "cli.rebuild:rebuild_command",
     "dead-letters": "cli.dead_letters:dead_letters",
+    "erase": "cli.erase:erase",
 }
 
 

@@ -25,6 +25,7 @@ from weir.retrieval.dense import VectorCollection
 from weir.retrieval.keyword import KeywordIndex
 from weir.settings import Settings
 from weir.stores import elasticsearch, milvus
+from weir.views.erased import Erased
 from weir.views.manifests import Manifests
 from weir.views.status import keywords_store, vectors_store
 from weir.views.store import create_next, drop, open_view, swap
@@ -122,8 +123,13 @@ async def _view(settings: Settings, producer: Producer, es: AsyncElasticsearch, 
     old = await open_view(es, settings, view.alias(settings), view.properties)
     new = await create_next(es, settings, old, view.properties)
     tell(f"building {new.index} in the place of {old.index}")
-    await rebuild(settings, Rebuild(
-        topic=view.topic.named(settings.prefix), old_group=settings.prefix + view.group(old),
-        new_group=settings.prefix + view.group(new),
-        fill=lambda stop: views.fill(settings, producer, es, view, new, stop),
-        switch=lambda: swap(es, old, new), drop=lambda: drop(es, old)), tell)
+    erased = Erased(settings)
+    await erased.start()
+    try:
+        await rebuild(settings, Rebuild(
+            topic=view.topic.named(settings.prefix), old_group=settings.prefix + view.group(old),
+            new_group=settings.prefix + view.group(new),
+            fill=lambda stop: views.fill(settings, producer, es, view, new, erased, stop),
+            switch=lambda: swap(es, old, new), drop=lambda: drop(es, old)), tell)
+    finally:
+        await erased.close()

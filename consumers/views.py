@@ -14,7 +14,7 @@ from typing import Any
 
 from elasticsearch import AsyncElasticsearch
 
-from schemas import topics
+from schemas import keys, topics
 from schemas.events import AgentEvent, AgentState, Decision, DocumentStatus, Evaluation, TaskResult, Turn, Usage
 from weir import telemetry
 from weir.documents.names import document_names
@@ -27,6 +27,7 @@ from weir.kafka.worker import Worker
 from weir.settings import Settings
 from weir.stores import elasticsearch
 from weir.views import decisions, documents, elastic, evaluations, status, tasks, turns, usage
+from weir.views.erased import Erased
 from weir.views.progress import Progress
 from weir.views.store import ViewStore, current, open_view
 
@@ -74,8 +75,9 @@ def status_rows(record: Record) -> Iterable[Row]:
 
 def turn_rows(record: Record) -> Iterable[Row]:
     event: Turn | None = record.event
-    if event is not None:
-        yield event.turn, None, turns.turn_document(event)
+    turn = record.key.rpartition(keys.SEPARATOR)[2]
+    # By its offset, since a turn is written again where something in it was erased.
+    yield turn, record.offset, turns.erased_document(turn) if event is None else turns.turn_document(event)
 
 
 def task_rows(record: Record) -> Iterable[Row]:
@@ -129,13 +131,14 @@ VIEWS = (
 
 
 async def fill(settings: Settings, producer: Producer, es: AsyncElasticsearch, view: View, store: ViewStore,
-               stop: asyncio.Event) -> None:
+               erased: Erased, stop: asyncio.Event) -> None:
     """Keeps one store of a view up to date until `stop` is set."""
     topic = view.topic.named(settings.prefix)
 
     async def handle(records: list[Record]) -> None:
         rows: dict[str, tuple[int | None, dict[str, Any]]] = {}
-        for row, version, body in (found for record in records for found in view.rows(record)):
+        shown = (seen for record in records if (seen := erased.seen(record)) is not None)
+        for row, version, body in (found for record in shown for found in view.rows(record)):
             if row not in rows or (rows[row][0] or 0) <= (version or 0):
                 rows[row] = version, body  # of one row in a batch the newest counts: a live task has many snapshots
         operations: list[dict[str, Any]] = []
@@ -154,7 +157,7 @@ async def fill(settings: Settings, producer: Producer, es: AsyncElasticsearch, v
             group.create_task(coroutine)
 
 
-async def follow(settings: Settings, producer: Producer, es: AsyncElasticsearch, view: View,
+async def follow(settings: Settings, producer: Producer, es: AsyncElasticsearch, view: View, erased: Erased,
                  stop: asyncio.Event) -> None:
     """Fills whichever store the view's alias stands for, until `stop` is set."""
     alias = view.alias(settings)
@@ -166,7 +169,7 @@ async def follow(settings: Settings, producer: Producer, es: AsyncElasticsearch,
             await _pause(stop)
             continue
         end = asyncio.Event()
-        filling = asyncio.create_task(fill(settings, producer, es, view, store, end), name=f"view {view.name}")
+        filling = asyncio.create_task(fill(settings, producer, es, view, store, erased, end), name=f"view {view.name}")
         while not stop.is_set() and not filling.done() and await _still(es, alias, store):
             await _pause(stop)
         end.set()
@@ -188,12 +191,14 @@ async def _pause(stop: asyncio.Event) -> None:
 
 
 async def main(context: Context) -> None:
-    es = elasticsearch(context.settings)
+    es, erased = elasticsearch(context.settings), Erased(context.settings)
+    await erased.start()
     try:
         async with asyncio.TaskGroup() as group:
             for view in VIEWS:
-                group.create_task(follow(context.settings, context.producer, es, view, context.stop))
+                group.create_task(follow(context.settings, context.producer, es, view, erased, context.stop))
     finally:
+        await erased.close()
         await es.close()
 
 

@@ -1121,6 +1121,27 @@ class EngineMark:
     """When, in milliseconds since the epoch."""
 
 
+class ErasedKind(StrEnum):
+    """What was erased."""
+
+    TASK = "task"
+    PERSON = "person"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erasure:
+    """Something whose records are on the log still and must not come into a view again. Topic `erasures`."""
+
+    kind: ErasedKind
+    """What was erased."""
+    name: str
+    """Id of the task, or subject of the person."""
+    receipt: str
+    """Id of the receipt."""
+    at: int
+    """When, in milliseconds since the epoch; of a person, what is older."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
     """A figure over the questions of a run, with its 95 % confidence interval."""
@@ -1730,6 +1751,7 @@ EVENTS: tuple[type, ...] = (
     Effect,
     EmbeddingPart,
     EngineMark,
+    Erasure,
     Evaluation,
     Feedback,
     GoldenChange,

@@ -50,6 +50,10 @@ def golden_key(name: str, version: int, change: str) -> str:
     return f"{name}/{version}/{change}"
 
 
+def erasure_key(kind: str, name: str) -> str:
+    return f"{kind}/{name}"
+
+
 def murmur2(data: bytes) -> int:
     """Unsigned 32-bit murmur2 with Kafka's seed. Source: org.apache.kafka.common.utils.Utils.murmur2."""
     m, mask = 0x5BD1E995, 0xFFFFFFFF

@@ -12,12 +12,14 @@ DAY = 24 * 3600 * 1000
 """Milliseconds."""
 
 COMPACT = {"cleanup.policy": "compact", "delete.retention.ms": str(30 * DAY), "segment.ms": str(DAY),
-           "min.cleanable.dirty.ratio": "0.2"}
-"""A tombstone stays 30 days; a view that was away longer must be rebuilt."""
+           "min.cleanable.dirty.ratio": "0.2", "max.compaction.lag.ms": str(7 * DAY)}
+"""A tombstone stays 30 days; a view that was away longer must be rebuilt. What was replaced is gone within a week of
+its segment's end, however little is written: without that limit nobody could say when it is."""
 
 
 def keep(days: int) -> dict[str, str]:
-    return {"cleanup.policy": "delete", "retention.ms": str(days * DAY)}
+    """Records of so many days. A segment goes as a whole once its newest record is that old, so segments are short."""
+    return {"cleanup.policy": "delete", "retention.ms": str(days * DAY), "segment.ms": str(min(DAY, days * DAY // 8))}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +123,9 @@ FEEDBACK = Topic(
 AUDIT = Topic(
     name="audit", key="subject", config=keep(400), records=("Audit",), writers=("gateway", "operators"),
     readers=("operators",))
+ERASURES = Topic(
+    name="erasures", key="kind/name", partitions=1, config=COMPACT, records=("Erasure",), writers=("operators",),
+    readers=("consumers.views",))
 DEAD_LETTERS = Topic(
     name="dead-letters", key="origin: group/topic/partition/offset", config=keep(30), records=("DeadLetter",),
     writers=("streams.documents", "streams.embeddings", "streams.answers", "streams.turns", "streams.watchdog",
@@ -136,5 +141,5 @@ REPLAYS = Topic(
 TOPICS = (
     DOCUMENTS, CHUNKS, EMBEDDINGS, DOCUMENT_STATUS, INDEXES, QUESTIONS, ANSWERS, TURNS, AGENT_EVENTS, AGENT_STATE,
     AGENT_COMMANDS, AGENT_EFFECTS, EFFECT_LOG, AGENT_REPLIES, TOOLS, DECISIONS, TASK_RESULTS, WORKSPACES, GOLDEN,
-    EVALUATIONS, USAGE, FEEDBACK, AUDIT, DEAD_LETTERS, REPLAYS,
+    EVALUATIONS, USAGE, FEEDBACK, AUDIT, ERASURES, DEAD_LETTERS, REPLAYS,
 )

@@ -8,7 +8,7 @@ from the usual `AWS_*` variables).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 import obstore
@@ -21,6 +21,10 @@ from weir.settings import Settings
 
 class BlobMissing(Unavailable):
     """The store answers and does not have the blob. It may still arrive; after a while it is lost."""
+
+
+class BlobErased(BlobMissing):
+    """The blob was taken out for good (docs/how-to/erase.md): the record that names it says nothing any more."""
 
 
 class Blobs:
@@ -61,6 +65,7 @@ class Blobs:
         """The bytes of a blob.
 
         Raises:
+            BlobErased: it was erased.
             BlobMissing: the store does not have it.
             BadRecord: its bytes are not those of its name.
             Unavailable: the store does not answer.
@@ -70,12 +75,57 @@ class Blobs:
         try:
             data = bytes(await (await obstore.get_async(self._store, _path(sha))).bytes_async())
         except FileNotFoundError as e:
+            if await self.erased(sha):
+                raise BlobErased(f"blob {sha} was erased") from e
             raise BlobMissing(f"blob {sha} is not in {self.url}; restore it there and replay the record") from e
         except (BaseError, OSError) as e:
             raise Unavailable(f"cannot read blob {sha} from {self.url}: {e}") from e
         if hashlib.sha256(data).hexdigest() != sha:
             raise BadRecord(f"blob {sha} in {self.url} is damaged; restore it from a backup and replay the record")
         return data
+
+    async def erased(self, sha: str) -> bool:
+        """Whether a blob was erased, also where somebody has brought it back since.
+
+        Raises:
+            Unavailable: the store does not answer.
+        """
+        try:
+            await obstore.head_async(self._store, _mark(sha))
+        except FileNotFoundError:
+            return False
+        except (BaseError, OSError) as e:
+            raise Unavailable(f"cannot look for blob {sha} in {self.url}: {e}") from e
+        return True
+
+    async def erase(self, names: Iterable[str]) -> None:
+        """Removes blobs for good. What still names one reads as if it were empty instead of waiting for it.
+
+        Raises:
+            Unavailable: the store cannot be written; what was removed stays removed.
+        """
+        for sha in names:
+            try:
+                # The mark first: a reader must never find neither.
+                await obstore.put_async(self._store, _mark(sha), b"")
+            except (BaseError, OSError) as e:
+                raise Unavailable(f"cannot write to {self.url}: {e}") from e
+            await self.delete([sha])
+
+    async def names(self) -> AsyncIterator[str]:
+        """The names of all blobs, in no order.
+
+        Raises:
+            Unavailable: the store does not answer.
+        """
+        try:
+            async for page in obstore.list(self._store):
+                for found in page:
+                    folder, _, name = found["path"].rpartition("/")
+                    if folder == name[:2]:
+                        yield name
+        except (BaseError, OSError) as e:
+            raise Unavailable(f"cannot list the blobs in {self.url}: {e}") from e
 
     async def delete(self, names: Iterable[str]) -> None:
         """Removes blobs; one that is not there is no error.
@@ -94,3 +144,8 @@ class Blobs:
 
 def _path(sha: str) -> str:
     return f"{sha[:2]}/{sha}"
+
+
+def _mark(sha: str) -> str:
+    """Stands where a blob was erased."""
+    return f"erased/{sha}"

@@ -35,6 +35,16 @@ def contexts(document_id: str, document: ParsedDocument, spans: Sequence[tuple[i
     return [" > ".join(_path(place, document.title, document.sections[s], offset)) for s, offset in spans]
 
 
+def context_of_passage(document_id: str, title: str, heading_path: Sequence[str], text: str, offset: int) -> str:
+    """The context of a passage that stands alone, from what a source says of it; that of program source and of
+    passages that came already cut is only near.
+
+    Args:
+        offset: where the passage starts in its section, in characters.
+    """
+    return " > ".join(_path(place_of(document_id), title, Section(0, tuple(heading_path), text), offset))
+
+
 def _of_code(document: ParsedDocument, spans: Sequence[tuple[int, int]]) -> list[str]:
     begins, length = [], 0
     for section in document.sections:

@@ -117,6 +117,31 @@ async def lag(settings: Settings) -> dict[str, dict[str, int]]:
     return await asyncio.to_thread(_lag, settings)
 
 
+async def committed(settings: Settings, group: str) -> dict[tuple[str, int], dict[str, int]]:
+    """How far the groups whose names begin so have come: offset by group, by topic and partition.
+
+    Args:
+        group: the beginning of their names, without our prefix.
+
+    Raises:
+        Unavailable: Kafka does not answer.
+    """
+    return await asyncio.to_thread(_committed, settings, settings.prefix + group)
+
+
+def _committed(settings: Settings, beginning: str) -> dict[tuple[str, int], dict[str, int]]:
+    admin = AdminClient(client_config(settings))
+    found: dict[tuple[str, int], dict[str, int]] = {}
+    try:
+        for group in admin.list_consumer_groups(request_timeout=TIMEOUT).result(TIMEOUT).valid:
+            if group.group_id.startswith(beginning):
+                for place, offset in _places(admin, group.group_id).items():
+                    found.setdefault(place, {})[group.group_id] = offset or 0
+    except (KafkaException, TimeoutError) as e:
+        raise Unavailable(f"cannot ask {settings.kafka_address} for the groups: {e}") from e
+    return found
+
+
 def _lag(settings: Settings) -> dict[str, dict[str, int]]:
     admin = AdminClient(client_config(settings))
     try:

@@ -12,7 +12,7 @@ from confluent_kafka import Message
 
 from schemas import codec, topics
 from schemas.events import ClaimCheck, DocumentPublished
-from weir.blobs import Blobs
+from weir.blobs import BlobErased, Blobs
 from weir.errors import BadRecord, Unavailable
 from weir.settings import Settings
 
@@ -100,7 +100,7 @@ class Decoder:
         return None if isinstance(event, ClaimCheck) else self._record(raw, raw.value, event, attempt)
 
     async def decode(self, raw: Raw, attempt: int = 1) -> Record:
-        """The record, whatever has to be fetched for it.
+        """The record, whatever has to be fetched for it. One whose blob was erased reads as a tombstone.
 
         Raises:
             BadRecord: the bytes are not a record that belongs on this topic.
@@ -110,7 +110,11 @@ class Decoder:
         value = raw.value
         event = await self._fetched(raw.topic, value)
         if isinstance(event, ClaimCheck):
-            value = await self._blobs.get(event.blob)
+            try:
+                value = await self._blobs.get(event.blob)
+            except BlobErased:
+                # As if it were a tombstone: what replaced it stands behind it on the log.
+                return self._record(raw, None, None, attempt)
             event = await self._fetched(raw.topic, value)
             if isinstance(event, ClaimCheck):
                 raise BadRecord(f"{_where(raw)}: its claim check names another claim check")

@@ -24,6 +24,10 @@ PROPERTIES = {
 }
 
 
+ERASED = "erased"
+"""Outcome of what stands where a turn was."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
     """A line in a person's list of conversations."""
@@ -49,6 +53,12 @@ def turn_document(turn: Turn) -> dict[str, Any]:
             "record": base64.b64encode(codec.encode(turn)).decode()}
 
 
+def erased_document(turn: str) -> dict[str, Any]:
+    """What stands where a turn was, so that no older record can bring it back."""
+    return {"turn": turn, "conversation": "", "subject": "", "workspace": "", "outcome": ERASED, "question": "",
+            "asked_at": 0, "finished_at": 0, "record": None}
+
+
 class TurnViews:
     """Reads the turns. Sources in a turn are as they were shown then: check access again before showing them.
 
@@ -62,7 +72,7 @@ class TurnViews:
     async def get(self, turn: str) -> Turn | None:
         """A turn by its id, by realtime GET."""
         (hit,) = await elastic.mget(self._es, self._index, [turn])
-        return _turn(hit["_source"]) if hit else None
+        return _turn(hit["_source"]) if hit and hit["_source"]["record"] else None
 
     async def wait(self, turn: str, patience: float = 2.0) -> Turn | None:
         """A turn that may have been finished a moment ago; None where it has not come within `patience` seconds."""
