@@ -15,9 +15,6 @@ from weir.settings import Settings
 REMEMBERED = 100_000
 """People whose buckets are kept; the one who was quiet longest is forgotten, which gives them a full bucket."""
 
-ACTS_PER_MINUTE = 600
-"""Messages, verdicts and the like of one person."""
-
 Clock = Callable[[], float]
 """Monotonic seconds."""
 
@@ -51,8 +48,8 @@ class Limits:
         self._questions = TokenBuckets(settings.questions_per_minute, clock)
         self._publishes = TokenBuckets(settings.publishes_per_minute, clock)
         self._tasks = TokenBuckets(settings.tasks_per_minute, clock)
-        self._acts = TokenBuckets(ACTS_PER_MINUTE, clock)
-        self._sign_ins = TokenBuckets(10, clock)
+        self._acts = TokenBuckets(settings.acts_per_minute, clock)
+        self._sign_ins = TokenBuckets(settings.sign_ins_per_minute, clock)
         self._open: Counter[str] = Counter()
 
     @property
@@ -96,7 +93,8 @@ class Limits:
     def act(self, subject: str) -> None:
         """Raises: Overloaded: the person steers tasks, or decides, too fast."""
         if wait := self._acts.take(subject):
-            raise Overloaded(f"you may do {ACTS_PER_MINUTE} things to tasks a minute", retry_after=round(wait, 2))
+            raise Overloaded(f"you may do {self._settings.acts_per_minute} things to tasks a minute",
+                             retry_after=round(wait, 2))
 
     def sign_in(self, address: str) -> None:
         """Raises: Overloaded: too many attempts came from this address."""

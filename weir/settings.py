@@ -91,6 +91,7 @@ class Settings(BaseSettings):
     questions_per_minute: int = Field(60, gt=0, description="Questions one person may ask in a minute.")
     questions_in_flight: int = Field(4, gt=0, description="Questions one person may have open at a time.")
     publishes_per_minute: int = Field(6000, gt=0, description="Documents one person may publish in a minute.")
+    sign_ins_per_minute: int = Field(10, gt=0, description="Attempts to sign in from one address in a minute.")
     open_answers: int = Field(2000, gt=0, description="Answers one gateway streams at a time.")
     session_buffer: int = Field(256, gt=0, description="Frames waiting for a slow client before it is dropped.")
     answer_concurrency: int = Field(16, gt=0, description="Questions one answers worker works on at a time.")
@@ -118,6 +119,7 @@ class Settings(BaseSettings):
     address_book: str = Field("", description="Addresses that goals may name by role: `purchasing=buying@example.com, "
                               "legal=law@example.com`. Empty, and with the local mail server: a few at localhost.")
     tasks_per_minute: int = Field(30, gt=0, description="Tasks one person may begin in a minute.")
+    acts_per_minute: int = Field(600, gt=0, description="Times one person may steer tasks, or decide, in a minute.")
 
     # -- tools ----------------------------------------------------------------------------------------------------
     tools: str = Field("", description="Names of the tools that tasks may use, separated by commas; empty: all that "

@@ -83,6 +83,8 @@ class Listener:
         self._url, self._token, self._session = url, token, session
         self.now = Heard()
         """The answer that is being listened to, or was last."""
+        self.resumes = self.resets = 0
+        """Of all answers, those that ended in an error included."""
 
     async def ask(self, question: str, **body: Any) -> Heard:
         """Asks, and listens to the end.
@@ -103,6 +105,8 @@ class Listener:
                         message = {"type": "resume", "answer": heard.answer, "conversation": heard.conversation,
                                    "cursor": heard.cursor}
                         heard.resumes += 1
+                        self.resumes += 1
+        self.resets += heard.resets
         return heard
 
     async def answered(self, question: str, **body: Any) -> tuple[Heard, list[dict[str, Any]]]:

@@ -86,7 +86,8 @@ class Office:
 @asynccontextmanager
 async def office(folder: Path, **options: Any) -> AsyncIterator[Office]:
     """Engine, views, hands and a gateway; all that they make on the servers is removed at the end."""
-    settings = own_settings(folder, kafka_partitions=3, tasks_per_minute=1000, engine_interval=0.02, **options)
+    settings = own_settings(folder, kafka_partitions=3, tasks_per_minute=1000, sign_ins_per_minute=1000,
+                            engine_interval=0.02, **options)
     await ensure_topics(settings)
     es = elasticsearch(settings)
     try:

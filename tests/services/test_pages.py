@@ -38,7 +38,7 @@ QUESTION = "How many days of annual leave do employees have?"
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def weir() -> AsyncIterator[Pipeline]:
-    async with pipeline() as made:
+    async with pipeline(sign_ins_per_minute=1000) as made:
         made.start()
         yield made
 

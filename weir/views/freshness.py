@@ -42,10 +42,14 @@ class EndOffsets:
         self._topic = topic
         self._lag = settings.views_lag
         self._monotonic = monotonic
-        self._admin = AdminClient(client_config(settings))
-        self._partitions = Partitions(self._admin, topic)
+        self._settings = settings
+        self._connect()
         self._seen: deque[tuple[float, Ends]] = deque()
         self._task: asyncio.Task[None] | None = None
+
+    def _connect(self) -> None:
+        self._admin = AdminClient(client_config(self._settings))
+        self._partitions = Partitions(self._admin, self._topic)
 
     async def start(self) -> None:
         """Looks once, then goes on in the background.
@@ -94,7 +98,8 @@ class EndOffsets:
             try:
                 self._note(await asyncio.to_thread(self._look))
             except Unavailable:
-                continue  # `required` says so once it has lasted
+                # `required` says so once it has lasted. A client that has seen its broker die may not recover.
+                self._connect()
             except Exception:
                 # This must not end: nobody could be answered until the process is restarted.
                 log.exception("cannot look up end offsets", topic=self._topic)

@@ -46,10 +46,13 @@ class Progress:
         self._topic = topic
         self._group = group
         self._monotonic = monotonic
-        self._admin = AdminClient(client_config(settings))
-        self._partitions = Partitions(self._admin, topic)
+        self._connect()
         self._written: dict[int, int] = {}
         self._stuck: dict[int, tuple[int, float]] = {}
+
+    def _connect(self) -> None:
+        self._admin = AdminClient(client_config(self._settings))
+        self._partitions = Partitions(self._admin, self._topic)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Writes progress until `stop` is set; an outage is waited for."""
@@ -88,6 +91,16 @@ class Progress:
         self._written |= changed
 
     def _look(self) -> tuple[dict[int, int], dict[int, int]]:
+        try:
+            return self._offsets()
+        except Unavailable:
+            # A client that has seen its broker die and come back may wait for the group's coordinator for ever, with
+            # a time-out each time (seen with librdkafka 2.16); a fresh one finds it at once.
+            self._connect()
+            raise
+
+    def _offsets(self) -> tuple[dict[int, int], dict[int, int]]:
+        """The group's committed offsets and the partitions' ends."""
         ends = end_offsets(self._admin, self._topic, self._partitions.known())
         try:
             asked = self._admin.list_consumer_group_offsets(
