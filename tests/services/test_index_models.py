@@ -131,7 +131,8 @@ async def server() -> AsyncIterator[EmbeddingServer]:
 async def test_what_a_paid_model_will_cost_is_told_before_it_begins(server: EmbeddingServer) -> None:
     async with pipeline(embed_url=server.url, embed_price=2.0) as made:
         made.start()
-        sent = [await made.publish(f"d{n}", "The heron stands in the weir and waits. " * (20 + 2 * n)) for n in range(8)]
+        text = "The heron stands in the weir and waits. "
+        sent = [await made.publish(f"d{n}", text * (20 + 2 * n)) for n in range(8)]
         for n, delivery in enumerate(sent):
             await made.searchable(f"d{n}", delivery.offset)
         live = made.indexes.live()
