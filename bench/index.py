@@ -212,8 +212,9 @@ async def build(bench: Bench, version: IndexVersion) -> None:
     model = await alone(bench, version, made.cuts[:half])
     after = await bench.searches(QUESTIONS)
     model += await alone(bench, version, made.cuts[half:])
-    show(f"{whole.rows:,} vectors with {version.model}, {took:.0f} s from the record to the last; {made.texts:,} of "
-         "them while nobody asked", ["way", "seconds", "vectors/s"], [
+    console.print(f"{whole.rows:,} vectors with {version.model}, {took:.0f} s from the record to the last; "
+                  f"{made.texts:,} of them are compared, embedded while nobody asked")
+    show("Build", ["way", "seconds", "vectors/s"], [
         ["build", made.seconds, made.texts / made.seconds], ["the same texts, model alone", model, made.texts / model]])
     show("Searches as their people see them, ms", ["while", "asked", "p50", "p95"], [
         [name, len(of), percentile(of, 50), percentile(of, 95)]
@@ -265,8 +266,9 @@ async def cutover(bench: Bench, version: IndexVersion) -> None:
         await asyncio.gather(*asking, return_exceptions=True)
     for task in asking:
         task.result()
-    show(f"{CHANGES} cutovers and rollbacks, {len(seen)} searches: record to the last one of the version before",
-         ["", "ms"], [["median", percentile(late, 50) * 1000], ["longest", max(late) * 1000]])
+    console.print(f"{CHANGES} cutovers and rollbacks, {len(seen)} searches")
+    show("From the record to the last search of the version before, ms", ["", "ms"], [
+        ["median", percentile(late, 50) * 1000], ["longest", max(late) * 1000]])
     bench.targets["cutover to the last worker switched, s"] = target(max(late), SWITCH_LIMIT, at_most=True)
 
 
