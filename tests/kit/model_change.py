@@ -28,7 +28,7 @@ from weir.stores import elasticsearch, milvus
 from weir.views.manifests import DocumentName, Manifest, Manifests
 from weir.views.status import keywords_store, vectors_store
 
-WORKSPACE, DOCUMENTS, CHANGING = "library", 80, 20
+WORKSPACE, DOCUMENTS, CHANGING = "library", 50, 15
 """Documents that are there before anything else, and how many of them change."""
 ASKED = "Where does the heron stand?"
 SETTLED = 300.0
@@ -143,7 +143,7 @@ async def publish(settings: Settings, producer: Producer, stop: asyncio.Event) -
         changes = count >= DOCUMENTS and chance.random() < 0.5
         name = f"d{chance.randrange(CHANGING) if changes else count}"
         gone = changes and chance.random() < 0.3
-        text = f"Leaflet {name}, number {count}: the heron stands in the weir. " * chance.randint(1, 12)
+        text = f"Leaflet {name}, number {count}: the heron stands in the weir. " * chance.randint(1, 6)
         event = None if gone else DocumentPublished(
             workspace=WORKSPACE, document=name, media_type="text/plain", content=text.encode(), publisher="test")
         try:
