@@ -48,7 +48,7 @@ def run(
 ) -> None:
     """Ask every question of a set and keep what came out. Ends with status 1 where the gate refuses."""
     made = asyncio.run(measure(settings_module.load(), name, index, version, set_version, judge=judge))
-    _tell(made[-1], made[0] if len(made) > 1 else None, out, as_json)
+    tell(made[-1], made[0] if len(made) > 1 else None, out, as_json)
     if (verdict := made[-1].verdict) is not None and not verdict.passed:
         raise typer.Exit(1)
 
@@ -103,7 +103,7 @@ def show(name: Run, out: Picture = None, as_json: AsJson = False) -> None:
         return made, await views.get(made.against) if made.against else None
 
     made, live = _with_views(found)
-    _tell(made, live, out, as_json)
+    tell(made, live, out, as_json)
 
 
 async def _get(views: EvaluationViews, name: str) -> Evaluation:
@@ -131,7 +131,8 @@ def _with_views(work: Callable[[EvaluationViews], Coroutine[Any, Any, T]]) -> T:
 # -- what is told -------------------------------------------------------------------------------------------------
 
 
-def _tell(made: Evaluation, live: Evaluation | None, out: Path | None, as_json: bool) -> None:
+def tell(made: Evaluation, live: Evaluation | None, out: Path | None = None, as_json: bool = False) -> None:
+    """Shows a run to the operator, beside that of the live version where there is one; `out` gets its picture."""
     if out is not None:
         out.write_text(picture(made, live), "utf-8")
     if as_json:

@@ -16,19 +16,20 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cli.evaluate import Picture, tell
+from cli.index_gate import SET, by_golden_set, compared
 from cli.status import duration
 from infra.local.models.add import add
-from schemas.events import Cut, Index, IndexVersion
+from schemas.events import Cut, Evaluation, Index, IndexVersion
 from weir import settings as environment
 from weir.clock import system_clock
-from weir.errors import BadRequest
+from weir.errors import BadRequest, Conflict
 from weir.index import changes, names
 from weir.index.cost import estimate
 from weir.index.indexes import MAIN
 from weir.index.progress import Progress, progress
-from weir.index.versions import Gate, Versions
+from weir.index.versions import Versions
 from weir.retrieval.embedders import PAID, described
-from weir.settings import Settings
 from weir.stores import elasticsearch, milvus
 
 index = typer.Typer(no_args_is_help=True, help="The versions of an index: build, compare, go over, go back, drop.")
@@ -37,6 +38,7 @@ Name = Annotated[str, typer.Argument(help="Name of the version, such as v2.")]
 Of = Annotated[str, typer.Option("--index", help="Name of the index.")]
 By = Annotated[str, typer.Option("--by", help="Who the audit names; the user of this machine otherwise.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Golden = Annotated[str, typer.Option("--set", "-s", help="Golden set that it is measured with.")]
 Wait = Annotated[float, typer.Option(help="Seconds that documents get which the new version has not yet.")]
 
 LOOK_SECONDS = 2.0
@@ -132,13 +134,38 @@ def status(
 
 
 @index.command()
+def gate(name: Name, golden: Golden = SET, out: Picture = None, of: Of = MAIN, as_json: AsJson = False) -> None:
+    """Measure a version beside the live one. Ends with status 1 where it would not be let through."""
+
+    async def run(versions: Versions) -> tuple[Evaluation, Evaluation]:
+        record = await versions.record()
+        live, version = changes.live_of(record), changes.version_of(record, name)
+        if live == version:
+            raise Conflict(f"{name} answers: name a version that shall take its place (`weir index list`).")
+        now = await progress(versions.settings, versions.es, record, version)
+        if not now.complete:
+            Console(stderr=True).print(f"{name} is at {now.share:.1%}: what it does not hold yet it cannot find")
+        return await compared(versions.settings, golden, of, live, version)
+
+    before, made = _with(of, "", run)
+    tell(made, before, out, as_json)
+    if made.verdict is None or not made.verdict.passed:
+        raise typer.Exit(1)
+
+
+@index.command()
 def cutover(
     name: Name,
+    golden: Golden = SET,
     force: Annotated[bool, typer.Option("--force", help="Go over though the gate refuses; the audit says so.")] = False,
     wait: Wait = 60.0, of: Of = MAIN, by: By = "",
 ) -> None:
-    """Let another version answer: one record, which every answers worker follows between two questions."""
-    after = _with(of, by, lambda versions: versions.cutover(name, gate(versions.settings), force, wait))
+    """Let another version answer: one record, which every answers worker follows between two questions.
+
+    Before that the versions are compared document by document, and measured with a golden set.
+    """
+    after = _with(of, by, lambda versions: versions.cutover(
+        name, by_golden_set(versions.settings, golden, of, versions.tell), force, wait))
     print(f"{after.live} answers now; `weir index rollback` goes back to {after.previous}")
 
 
@@ -169,11 +196,6 @@ def add_model(
     add(settings, name, source, pooling=pooling, max_tokens=max_tokens, prefixes=(question_prefix, document_prefix))
     found = asyncio.run(described(settings, name))
     print(f"{name} is there: revision {found.revision}, {found.dimension} dimensions")
-
-
-def gate(settings: Settings) -> Gate | None:
-    """What is asked before a version goes live; None where nothing is."""
-    return None
 
 
 # -- parts --------------------------------------------------------------------------------------------------------
