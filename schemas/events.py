@@ -1356,6 +1356,8 @@ class Feedback:
     """Whether it was good."""
     at: int
     """When, in milliseconds since the epoch."""
+    workspace: str = ""
+    """Workspace of the turn; empty in records from before this field."""
     comment: str = ""
     """In their words."""
 
@@ -1494,6 +1496,26 @@ class Index:
     """Versions that nobody works for any more and whose stores are being deleted."""
     numbered: int = 0
     """Highest number that a version was ever given: names are not used twice."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Insight:
+    """What one worker has counted of one minute in one workspace: its latest record of a key counts, and the parts of a minute add up. May be a little off. Topic `insights`."""
+
+    workspace: str
+    """Name of the workspace; empty for what belongs to none."""
+    minute: int
+    """When the minute began, in milliseconds since the epoch."""
+    part: str
+    """Whose count it is: another after each start of a worker."""
+    counts: dict[str, int]
+    """How often, or how much, by name of the figure."""
+    stages: dict[str, list[int]]
+    """Answers by their milliseconds, one number for each bucket, by stage."""
+    scores: list[int]
+    """Answers by the score of their best passage, one number for each bucket."""
+    at: int
+    """When it was counted, in milliseconds since the epoch."""
 
 
 class FilterOp(StrEnum):
@@ -1756,6 +1778,7 @@ EVENTS: tuple[type, ...] = (
     Feedback,
     GoldenChange,
     Index,
+    Insight,
     QuestionAsked,
     TaskRequested,
     TaskResult,

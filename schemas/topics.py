@@ -76,7 +76,7 @@ ANSWERS = Topic(
     transactional=False)
 TURNS = Topic(
     name="turns", key="conversation/turn", partition_key="conversation", config=COMPACT, records=("Turn",),
-    writers=("streams.turns",), readers=("consumers.views",))
+    writers=("streams.turns",), readers=("consumers.views", "streams.insights"))
 AGENT_EVENTS = Topic(
     name="agent-events", key="task", config=keep(90), records=("AgentEvent",),
     writers=("gateway", "streams.planner", "streams.agents", "consumers.tools"),
@@ -101,10 +101,10 @@ TOOLS = Topic(
     readers=("gateway", "streams.planner", "consumers.tools"))
 DECISIONS = Topic(
     name="decisions", key="approval", config=COMPACT, records=("Decision",), writers=("streams.agents",),
-    readers=("gateway", "consumers.views", "approvers"))
+    readers=("gateway", "consumers.views", "approvers", "streams.insights"))
 TASK_RESULTS = Topic(
     name="task-results", key="task", config=COMPACT, records=("TaskResult",), writers=("streams.agents",),
-    readers=("gateway", "consumers.views"))
+    readers=("gateway", "consumers.views", "streams.insights"))
 WORKSPACES = Topic(
     name="workspaces", key="workspace", partitions=1, config=COMPACT, records=("Workspace",), writers=("gateway",),
     readers=("gateway", "streams.answers", "consumers.tools"))
@@ -119,10 +119,16 @@ USAGE = Topic(
     readers=("consumers.views",))
 FEEDBACK = Topic(
     name="feedback", key="subject", config=keep(400), records=("Feedback",), writers=("gateway",),
-    readers=("consumers.views",))
+    readers=("consumers.views", "streams.insights"))
 AUDIT = Topic(
     name="audit", key="subject", config=keep(400), records=("Audit",), writers=("gateway", "operators"),
     readers=("operators",))
+INSIGHTS = Topic(
+    name="insights", key="workspace/minute/part", partition_key="workspace", partitions=1,
+    # Written anew every few seconds while its minute lasts; only the last record of a key says something.
+    config=keep(7) | {"cleanup.policy": "compact,delete", "segment.ms": str(DAY // 24),
+                      "min.cleanable.dirty.ratio": "0.2"},
+    records=("Insight",), writers=("streams.insights",), readers=("gateway", "operators"), transactional=False)
 ERASURES = Topic(
     name="erasures", key="kind/name", partitions=1, config=COMPACT, records=("Erasure",), writers=("operators",),
     readers=("consumers.views",))
@@ -141,5 +147,5 @@ REPLAYS = Topic(
 TOPICS = (
     DOCUMENTS, CHUNKS, EMBEDDINGS, DOCUMENT_STATUS, INDEXES, QUESTIONS, ANSWERS, TURNS, AGENT_EVENTS, AGENT_STATE,
     AGENT_COMMANDS, AGENT_EFFECTS, EFFECT_LOG, AGENT_REPLIES, TOOLS, DECISIONS, TASK_RESULTS, WORKSPACES, GOLDEN,
-    EVALUATIONS, USAGE, FEEDBACK, AUDIT, ERASURES, DEAD_LETTERS, REPLAYS,
+    EVALUATIONS, USAGE, FEEDBACK, AUDIT, INSIGHTS, ERASURES, DEAD_LETTERS, REPLAYS,
 )

@@ -36,7 +36,7 @@ async function start() {
   const person = await signedIn();
   const address = new URLSearchParams(location.search);
   const then = address.get("then") ?? "";
-  if (/^\/(tasks|approvals|evaluations)(#[\w-]*)?$/.test(then)) {
+  if (/^\/(tasks|approvals|evaluations|insights)(#[\w.=-]*)?$/.test(then)) {
     location.replace(then);
     return;
   }

@@ -37,7 +37,7 @@ export function openSide(open) {
 /** Shows the way to the pages that are for those who may publish. Returns the workspaces where this person may. */
 export function showPages(workspaces) {
   const curated = new Set(workspaces.filter((w) => w.may_publish).map((w) => w.workspace));
-  $("to-evaluations").hidden = curated.size === 0 && $("to-evaluations").ariaCurrent !== "page";
+  for (const link of [$("to-evaluations"), $("to-insights")]) link.hidden = curated.size === 0 && link.ariaCurrent !== "page";
   return curated;
 }
 

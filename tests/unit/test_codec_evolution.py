@@ -20,6 +20,7 @@ ADDED_SINCE: dict[str, dict[str, Any]] = {
     "DocumentPublished.1": {"clearance": 0},
     "Index.1": {"previous": None, "offsets": {}, "dropping": [], "numbered": 0},
     "DocumentStatus.1": {"index_version": None, "count": 0},
+    "Feedback.1": {"workspace": ""},
     "Usage.1": {"task": None, "step": 0, "tool": ""},
 }
 """What the fields that a past version lacks are read as."""
