@@ -18,6 +18,7 @@ from rich.table import Table
 
 from cli.status import duration
 from infra.local.models.add import add
+from infra.local.models.reranker import add_reranker
 from schemas.events import Cut, Index, IndexVersion
 from weir import settings as environment
 from weir.clock import system_clock
@@ -169,6 +170,17 @@ def add_model(
     add(settings, name, source, pooling=pooling, max_tokens=max_tokens, prefixes=(question_prefix, document_prefix))
     found = asyncio.run(described(settings, name))
     print(f"{name} is there: revision {found.revision}, {found.dimension} dimensions")
+
+
+@index.command("add-reranker")
+def add_cross_encoder(
+    name: Annotated[str, typer.Argument(help="Name that the model shall have, such as ms-marco.")],
+    source: Annotated[str, typer.Argument(help="Folder with model.onnx and tokenizer.json, or the address of one.")],
+    max_tokens: Annotated[int, typer.Option(min=16, help="Question and passage together; the passage is cut.")] = 512,
+) -> None:
+    """Add a cross-encoder to the local Triton. WEIR_RERANK_MODEL=NAME and `rerank` of a recipe have it used."""
+    add_reranker(environment.load(), name, source, max_tokens=max_tokens)
+    print(f"{name} is there; set WEIR_RERANK_MODEL={name} for all processes")
 
 
 def gate(settings: Settings) -> Gate | None:

@@ -8,51 +8,30 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from streams import answers, turns
-from tests.kit.gateway import Gateway, gateway, gateway_settings
-from tests.kit.pipeline import MAINS, WORKSPACE, Pipeline, pipeline
+from tests.kit.agreements import ADMIN, LAWYER, PUBLISHER, agreements
+from tests.kit.gateway import Gateway
+from tests.kit.pipeline import WORKSPACE, Pipeline
 from tests.kit.system import until
 
 pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="module")]
-MAINS.setdefault(turns.NAME, turns.main)
-MAINS.setdefault(answers.NAME, answers.main)
 
-ADMIN: dict[str, Any] = {"user": "adam", "groups": ("weir-admins",)}
-LEGAL: dict[str, Any] = {"user": "lea", "groups": ("legal",)}
-NOTICE = "# {0} agreement\n\n## Notice\n\nEither party may end the {0} agreement with {1} days' written notice.\n\n"
-PAYMENT = "## Payment\n\nInvoices of {0} are paid within {1} days of their receipt.\n"
-CONTRACTS = {
-    "thornlea": ("Thornlea", 90, 30, {"kind": "contract", "signed": "2026-05-02", "version": "2.10", "price": 41}),
-    "brackwater": ("Brackwater", 60, 14, {"kind": "contract", "signed": "2024-02-01", "version": "2.9", "price": 17}),
-    "marlow": ("Marlow", 45, 21, {"kind": "memo", "signed": "2026-06-01", "version": "3.0", "price": 900}),
-}
-HANDBOOK = "# Handbook\n\n## Leave\n\nEmployees have twenty-seven days of annual leave a year.\n"
 WHEN = "Which contracts signed after March 2026 say how long the notice is?"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def weir() -> AsyncIterator[Pipeline]:
-    async with pipeline() as made:
-        made.start()
+async def both(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Pipeline, Gateway]]:
+    async with agreements(tmp_path_factory.mktemp("home")) as made:
         yield made
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def here(weir: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
-    async with gateway(gateway_settings(weir.settings, tmp_path_factory.mktemp("home"))) as made:
-        bodies: list[dict[str, Any]] = [{
-            "document": name, "title": f"{title} agreement", "media_type": "text/markdown", "metadata": metadata,
-            "content": NOTICE.format(title, days) + PAYMENT.format(title, paid),
-            "groups": ["legal"] if name == "marlow" else ["everyone"],
-        } for name, (title, days, paid, metadata) in CONTRACTS.items()]
-        bodies.append({"document": "handbook", "title": "Handbook", "content": HANDBOOK, "media_type": "text/markdown",
-                       "metadata": {"kind": "handbook"}})
-        for body in bodies:
-            status, reply = await made.call("POST", f"/v1/workspaces/{WORKSPACE}/documents", json=body, user="pat",
-                                            groups=("publishers",))
-            assert status == 202, reply
-            await weir.searchable(body["document"], reply["version"])
-        yield made
+@pytest.fixture(scope="module")
+def weir(both: tuple[Pipeline, Gateway]) -> Pipeline:
+    return both[0]
+
+
+@pytest.fixture(scope="module")
+def here(both: tuple[Pipeline, Gateway]) -> Gateway:
+    return both[1]
 
 
 async def search(here: Gateway, question: str, who: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
@@ -110,14 +89,14 @@ async def test_a_condition_in_plain_words_narrows_is_shown_and_can_be_taken_away
 
 
 async def test_a_condition_never_shows_more_than_a_person_may_read(here: Gateway) -> None:
-    assert documents(await search(here, WHEN, LEGAL)) == {"thornlea", "marlow"}
+    assert documents(await search(here, WHEN, LAWYER)) == {"thornlea", "marlow"}
     versions = await search(here, "notice in versions above 2.9")
     assert documents(versions) == {"thornlea"}, "2.10 is above 2.9"
     assert versions["explain"]["filters"][0]["values"] == ["2.10"], "the reader does not learn of 3.0"
-    lawyer = await search(here, "notice in versions above 2.9", LEGAL)
+    lawyer = await search(here, "notice in versions above 2.9", LAWYER)
     assert documents(lawyer) == {"thornlea", "marlow"}
     own = [{"field": "kind", "op": "eq", "values": ["memo"]}]
-    assert documents(await search(here, WHEN, LEGAL, filters=own)) == {"marlow"}, "all conditions must hold"
+    assert documents(await search(here, WHEN, LAWYER, filters=own)) == {"marlow"}, "all conditions must hold"
     assert documents(await search(here, "notice with kind memo")) == {"thornlea", "brackwater", "handbook"}, (
         "a value that only others may read means nothing")
     assert documents(await search(here, "notice in versions above 9.0")) == set()
@@ -229,7 +208,7 @@ async def test_an_explanation_names_no_document_that_was_closed_a_moment_ago(wei
     assert {"thornlea", "brackwater"} <= listed and "marlow" not in listed
     await weir.stop("consumers.keywords", "consumers.vectors")
     try:
-        await here.call("POST", f"/v1/workspaces/{WORKSPACE}/documents", user="pat", groups=("publishers",), json={
+        await here.call("POST", f"/v1/workspaces/{WORKSPACE}/documents", **PUBLISHER, json={
             "document": "brackwater", "content": "Closed.", "media_type": "text/plain", "groups": ["legal"]})
 
         async def closed() -> bool:

@@ -45,7 +45,8 @@ def counter_question(question: str, follows: bool, sources: Sequence[Source]) ->
     if not 2 <= len(titles) <= MOST_CHOICES or len(titles) != len(alike) or _says_which(question, titles):
         return None
     said = f"{', '.join(f'“{title}”' for title in titles[:-1])} or “{titles[-1]}”"
-    return CounterQuestion(f"Several documents have a section “{heading}”. Which one is meant: {said}?",
+    section = sources[0].heading_path[-1]
+    return CounterQuestion(f"Several documents have a section “{section}”. Which one is meant: {said}?",
                            [f"{question.rstrip(' ?.')} ({title})?" for title in titles])
 
 
