@@ -7,11 +7,16 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from elasticsearch import AsyncElasticsearch, ConnectionTimeout
 
+from schemas.events import Filter, FilterOp
 from tests.kit.agreements import ADMIN, LAWYER, PUBLISHER, agreements
+from tests.kit.answers import READER
 from tests.kit.gateway import Gateway
 from tests.kit.pipeline import WORKSPACE, Pipeline
 from tests.kit.system import until
+from weir.errors import Unavailable
+from weir.retrieval.pipeline import Retriever
 
 pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="module")]
 
@@ -219,3 +224,31 @@ async def test_an_explanation_names_no_document_that_was_closed_a_moment_ago(wei
         assert "brackwater" not in str((await search(here, "written notice"))["explain"]).lower()
     finally:
         weir.start("consumers.keywords", "consumers.vectors")
+
+
+async def test_without_the_fields_a_question_is_searched_as_it_is_and_says_so(weir: Pipeline) -> None:
+    class Blind(AsyncElasticsearch):
+        """Reads everything but what is counted."""
+
+        async def search(self, **asked: Any) -> Any:
+            if "aggs" in asked:
+                raise ConnectionTimeout("too slow")
+            return await super().search(**asked)
+
+        def options(self, **_: Any) -> Any:
+            return self
+
+    es = Blind(weir.settings.elasticsearch_urls)
+    live = weir.indexes.live()
+    retriever = Retriever(weir.settings, es, weir.milvus, weir.views, lambda _: ("main", live))
+    try:
+        for _ in range(2):
+            found = await retriever.retrieve(WORKSPACE, WHEN, READER)
+            assert found.filters == [] and len(found.sources) > 2
+            assert [n for n in found.notices if n.startswith("Conditions in the question were not read")]
+        ranged = [Filter(field="version", op=FilterOp.GTE, values=["2.9"])]
+        with pytest.raises(Unavailable):
+            await retriever.retrieve(WORKSPACE, "notice", READER, ranged)
+    finally:
+        await retriever.close()
+        await es.close()

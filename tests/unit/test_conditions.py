@@ -43,6 +43,7 @@ def found(question: str, fields: list[Field] = FIELDS, without: tuple[str, ...] 
      "effective_date is 2026-11-01 or later"),
     ("what changed in versions above 2.9?", "versions above 2.9", "version is above 2.9"),
     ("what changed since version 2.9?", None, None),
+    ("What changed in versions of Reach newer than 2.9?", "versions of Reach newer than 2.9", "version is above 2.9"),
     ("changes in version up to 2.10", "version up to 2.10", "version is 2.10 or earlier"),
     ("sensors with a price of at most 1,500", "price of at most 1,500", "price is 1500 or less"),
     ("sensors with a price below 100.5", "price below 100.5", "price is below 100.5"),
@@ -74,6 +75,8 @@ def test_are_there_any_is_no_question_whether_it_holds() -> None:
 def test_the_rest_of_the_question_is_what_is_searched() -> None:
     assert read("Which contracts signed after March mention pumps?", FIELDS, TODAY).rest == (
         "Which contracts mention pumps?")
+    assert read("Is there news in versions of Heron Gauge above 2.9 on pumps?", FIELDS, TODAY).rest == (
+        "Is there news in of Heron Gauge on pumps?")
     assert read("signed after March", FIELDS, TODAY).rest == "signed after March", "something must be searched"
 
 

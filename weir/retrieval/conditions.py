@@ -48,6 +48,9 @@ class Condition:
     shown: str
     """For the reader."""
     filters: tuple[Filter, ...]
+    field: str
+    kept: str = ""
+    """What stands in the middle of it and is no part of it: `of Reach` in `versions of Reach above 2.9`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,9 @@ _BRIDGE = frozenset([
 """Words between a field's name and its comparison."""
 _GENERIC = frozenset(["date", "dated", "on", "at", "by", "time", "day", "from", "of"])
 """Parts of a field's name that say nothing."""
+_WHOSE = re.compile(r"\s(of\s+(?:the\s+)?[A-Z][\w-]*(?:\s+[A-Z0-9][\w-]*){0,2})"
+                    r"\s+(?:(?:is|are|was|were|that\s+\w+)\s+)?$")
+"""Whose field it is, between its name and the comparison."""
 _NEGATED = re.compile(r"\b(not|never|no|without|except|\w+n['’]t)\s+(\w+\s+)?$", re.IGNORECASE)
 _YES_OR_NO = re.compile(r"\s*(is|are|was|were|did|does|do|has|have|had)\b(?!\s+(there|(we|you)\s+have)\b)",
                         re.IGNORECASE)
@@ -82,8 +88,8 @@ _PARTICIPLE = re.compile(r"\w(ed|en|t)$")
 
 
 def begins_like_one(question: str) -> bool:
-    """Whether it is worth knowing the fields: no question without one of these words holds a condition."""
-    return _HINT.search(question) is not None
+    """Whether it is worth knowing the fields: whatever they are, no other question holds a condition."""
+    return any(pattern.search(question) for pattern in (_HINT, _DATES, _NUMBERS, _VERSIONS))
 
 
 def read(question: str, fields: Sequence[Field], today: date, without: Sequence[str] = ()) -> Read:
@@ -105,7 +111,9 @@ def read(question: str, fields: Sequence[Field], today: date, without: Sequence[
     if not found:
         return Read(question)
     edges = [0, *(edge for start, end, _ in found for edge in (start, end)), len(question)]
-    rest = " ".join(" ".join(question[a:b] for a, b in list(pairwise(edges))[::2]).split())
+    around = [question[a:b] for a, b in list(pairwise(edges))[::2]]
+    rest = " ".join("".join(f"{text} {condition.kept} " for text, (_, _, condition) in zip(around, found, strict=False))
+                    .split() + around[-1].split())
     rest = re.sub(r"\s+([?.,;])", r"\1", rest)
     kept = rest if any(term.weight >= 1 for term in terms(rest)) else question
     return Read(kept, tuple(condition for _, _, condition in found))
@@ -145,13 +153,15 @@ def _compared(question: str, fields: Sequence[Field], pattern: re.Pattern[str],
               made: Callable[[Field, str, str, str], Made | None]) -> Iterator[tuple[int, int, Condition]]:
     for match in pattern.finditer(question):
         op = " ".join((match["op"] or "between").lower().split())
-        named = _field_before(question[:match.start()], fields, strictly=op in _IN)
+        before = question[:match.start()]
+        whose = _WHOSE.search(before)
+        named = _field_before(before[:whose.start()] if whose else before, fields, strictly=op in _IN)
         if named is None:
             continue
         start, field = named
         if (found := made(field, op, match["a"] or match["c"], match["b"] or "")) is not None:
             yield start, match.end(), Condition(question[start:match.end()], f"Only where {field.name} {found[0]}.",
-                                                found[1])
+                                                found[1], field.name, whose[1] if whose else "")
 
 
 def _field_before(text: str, fields: Sequence[Field], *, strictly: bool) -> tuple[int, Field] | None:
@@ -269,7 +279,7 @@ def _equal(question: str, fields: Sequence[Field]) -> Iterator[tuple[int, int, C
             shown = f"is {chosen[0]}" if len(chosen) == 1 else f"is one of {', '.join(chosen)}"
             yield match.start(), match.end(), Condition(
                 match[0], f"Only where {field.name} {shown}.",
-                (Filter(field=field.name, op=FilterOp.ANY, values=list(chosen)),))
+                (Filter(field=field.name, op=FilterOp.ANY, values=list(chosen)),), field.name)
 
 
 def _comparison(value: str) -> re.Pattern[str]:
@@ -280,5 +290,4 @@ def _comparison(value: str) -> re.Pattern[str]:
 
 
 _DATES, _NUMBERS, _VERSIONS = _comparison(PATTERN), _comparison(_NUMBER), _comparison(_VERSION)
-_HINT = re.compile(rf"\b(?:{'|'.join((*_FROM, *_TO, *_IN, 'between', 'with', 'whose', 'having', 'where'))})\b|[:=]",
-                   re.IGNORECASE)
+_HINT = re.compile(r"\b(?:with|whose|having|where)\s+\w|\w\s*[:=]\s*[\w\"“']", re.IGNORECASE)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -26,7 +26,7 @@ from weir.access import check_filters, elasticsearch_filter, is_version_range, m
 from weir.clock import day_of, system_clock
 from weir.errors import BadRequest, Unavailable
 from weir.retrieval.candidates import Query, Stores
-from weir.retrieval.conditions import Field, Read, begins_like_one, read, with_versions
+from weir.retrieval.conditions import Read, begins_like_one, read, with_versions
 from weir.retrieval.dense import VectorCollection, weights
 from weir.retrieval.embed import Vectors
 from weir.retrieval.embedders import Embeds, embedder
@@ -49,6 +49,7 @@ from weir.retrieval.select import (
 from weir.retrieval.views import DocumentView, DocumentViews
 from weir.settings import Settings
 from weir.stores import Milvus
+from weir.versions import are_versions
 
 LONGEST_SECTION = 64_000
 """Sections longer than this are not read to put passages together, in characters."""
@@ -147,8 +148,8 @@ class Retriever:
         stores, own = self.stores(version), self._recipes(workspace)
         recipe = stores.recipe.changed(own).asked(controls.recipe)
         today = controls.today or day_of(system_clock())
-        given, conditions = await self._narrowed(workspace, question, person, filters, stores, recipe, controls.without,
-                                                 today, watch)
+        given, conditions, unread = await self._narrowed(workspace, question, person, filters, stores, recipe,
+                                                         controls.without, today, watch)
         pieces = parts(conditions.rest) if recipe.decompose else [conditions.rest]
         queries = [Query(workspace, piece, person, given, other_spellings(piece) if recipe.expand else "")
                    for piece in pieces]
@@ -171,8 +172,9 @@ class Retriever:
         pieces_found = [Found(part.ranking.query.question, frozenset(part.stored), part.ranking.searched.vector)
                         for part in found]
         return Retrieved(
-            sources, _notices(found, sources, sources != whole, conditions), watch.stop(), told, index, version.name,
-            conditions.rest, recipe, pieces_found, vector=pieces_found[0].vector if len(found) == 1 else None,
+            sources, _notices(found, sources, sources != whole, conditions, unread), watch.stop(), told, index,
+            version.name, conditions.rest, recipe, pieces_found,
+            vector=pieces_found[0].vector if len(found) == 1 else None,
             cosines=_cosines(found, sources), filters=read_as,
             below=sum(len(part.ranking.searched.found) - len(part.ranking.order) for part in found))
 
@@ -205,24 +207,36 @@ class Retriever:
 
     async def _narrowed(self, workspace: str, question: str, person: Person, filters: Sequence[Filter], stores: Stores,
                         recipe: Recipe, without: Sequence[str], today: date, watch: Stopwatch
-                        ) -> tuple[list[Filter], Read]:
-        """Step 0: all filters of the question, and what was read of its words. Filters are only ever added."""
+                        ) -> tuple[list[Filter], Read, str]:
+        """Step 0: all filters of the question, what was read of its words, and why nothing could be read. Filters are
+        only ever added."""
         check_filters(filters)
         plain = recipe.plain_filters and begins_like_one(question)
         ranges = any(is_version_range(f) for f in filters)
         if not plain and not ranges:
-            return list(filters), Read(question)
-        fields: list[Field] = []
+            return list(filters), Read(question), ""
+        # Of what the person may read: nothing else names a field, or a version.
+        theirs = elasticsearch_filter(workspace, person)
         with watch.stage("conditions"):
+            whole = [await stores.facts.whole(name, theirs)
+                     for name in {f.field: None for f in filters if is_version_range(f)}]
+            given = with_versions(filters, whole)
             try:
-                # Of what the person may read: nothing else names a field, or a version.
-                fields = await stores.facts.fields(elasticsearch_filter(workspace, person))
-            except Unavailable:
-                if ranges:
-                    raise
-        given = with_versions(filters, fields)
-        found = read(question, fields, today, without) if plain else Read(question)
-        return [*given, *(f for condition in found.conditions for f in condition.filters)], found
+                found = await self._read(question, theirs, stores, today, without) if plain else Read(question)
+            except Unavailable as e:
+                return given, Read(question), e.message
+        return [*given, *(f for condition in found.conditions for f in condition.filters)], found, ""
+
+    async def _read(self, question: str, theirs: list[dict[str, Any]], stores: Stores, today: date,
+                    without: Sequence[str]) -> Read:
+        fields = await stores.facts.fields(theirs)
+        found = read(question, fields, today, without)
+        listed = {f.name for f in fields if are_versions(f.texts)} & {c.field for c in found.conditions}
+        if not listed:
+            return found
+        # A range of versions is the list of those there are: all of them, not only those seen in passing.
+        more = {name: (await stores.facts.whole(name, theirs)).texts for name in sorted(listed)}
+        return read(question, [replace(f, texts=more.get(f.name, f.texts)) for f in fields], today, without)
 
     async def _part(self, query: Query, stores: Stores, recipe: Recipe, limit: int, today: date, watch: Stopwatch
                     ) -> Part:
@@ -311,8 +325,11 @@ def _cosines(found: Sequence[Part], sources: Sequence[Source]) -> dict[str, floa
             if c.chunk in wanted and c.chunk_cosine == c.chunk_cosine}
 
 
-def _notices(found: Sequence[Part], sources: Sequence[Source], cut: bool, conditions: Read) -> list[str]:
+def _notices(found: Sequence[Part], sources: Sequence[Source], cut: bool, conditions: Read,
+             unread: str) -> list[str]:
     notices = [condition.shown for condition in conditions.conditions]
+    if unread:
+        notices.append(f"Conditions in the question were not read: {unread}")
     if cut:
         notices.append("Long passages end early: ask for fewer to see more of each.")
     for part in found:
