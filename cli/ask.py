@@ -14,6 +14,7 @@ from rich.table import Table
 
 from cli.client import Client, token_for
 from cli.explain import show
+from cli.recipes import parsed
 from weir import settings as settings_module
 from weir.errors import ModelError, WeirError
 
@@ -41,7 +42,7 @@ def ask(
     settings = settings_module.load()
     memory = settings.home / "run" / f"last-turn-{user}.json"
     body = {"request_id": str(uuid.uuid4()), "workspace": workspace, "question": question,
-            "recipe": _recipe(recipe), "without": without or []}
+            "recipe": parsed(recipe), "without": without or []}
     if follow:
         body |= _last_turn(memory)
     done = asyncio.run(_ask(settings, token_for(settings, user), body, quiet=as_json))
@@ -104,18 +105,6 @@ def _print_notices(out: Console, done: dict[str, Any]) -> None:
         out.print(f"  note: {notice}" + (f" Not so: --without {said!r}" if said else ""), markup=False, soft_wrap=True)
 
 
-def _recipe(given: list[str] | None) -> dict[str, float]:
-    """Parameters of retrieval as they are given on the command line."""
-    said = {}
-    for each in given or []:
-        name, _, value = each.partition("=")
-        try:
-            said[name] = float(value)
-        except ValueError:
-            raise typer.BadParameter(f"{each!r} is not NAME=NUMBER, such as dense_weight=0.6") from None
-    return said
-
-
 def _place(source: dict[str, Any]) -> str:
     """Title and headings of a passage; a first heading that only repeats the title is left out."""
     title, headings = source["title"] or source["document"], source["heading_path"]
@@ -141,7 +130,7 @@ def search(
     """Find passages without an answer."""
     settings = settings_module.load()
     body = {"workspace": workspace, "question": question, "limit": limit, "explain": explain,
-            "recipe": _recipe(recipe), "without": without or []}
+            "recipe": parsed(recipe), "without": without or []}
 
     async def call() -> dict[str, Any]:
         async with Client(settings, token_for(settings, user)) as client:

@@ -16,13 +16,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cli.recipes import parsed
 from cli.status import duration
 from infra.local.models.add import add
 from infra.local.models.reranker import add_reranker
 from schemas.events import Cut, Index, IndexVersion
 from weir import settings as environment
 from weir.clock import system_clock
-from weir.errors import BadRequest
 from weir.index import changes, names
 from weir.index.cost import estimate
 from weir.index.indexes import MAIN
@@ -87,7 +87,7 @@ def build(
     async def run(versions: Versions) -> None:
         live = changes.live_of(await versions.record())
         cut = _cut(live.cut, chunk_chars, windows)
-        version = await versions.plan(model, cut, _recipe(recipe or []))
+        version = await versions.plan(model, cut, parsed(recipe))
         known = version.name in {v.name for v in (await versions.record()).versions}
         if model.startswith(PAID) and not known:
             await _tell_cost(versions, console, live, model, cut, yes)
@@ -212,21 +212,6 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name
         return "operator"
-
-
-def _recipe(given: list[str]) -> dict[str, float]:
-    """
-    Raises:
-        BadRequest: one is not NAME=NUMBER.
-    """
-    found = {}
-    for pair in given:
-        name, _, value = pair.partition("=")
-        try:
-            found[name.strip()] = float(value)
-        except ValueError:
-            raise BadRequest(f"{pair!r} is no parameter: say NAME=NUMBER, such as dense_weight=0.6.") from None
-    return found
 
 
 def _cut(live: Cut, chunk_chars: int | None, windows: bool | None) -> Cut:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from elasticsearch import AsyncElasticsearch, ConnectionTimeout
+from rich.console import Console
 
+from cli.explain import show
 from schemas.events import Filter, FilterOp
 from tests.kit.agreements import ADMIN, LAWYER, PUBLISHER, agreements
 from tests.kit.answers import READER
@@ -198,6 +201,20 @@ async def test_an_ambiguous_question_is_asked_back(here: Gateway) -> None:
         ("Brackwater", "Thornlea"))]
     chosen = next(c for c in done["choices"] if "Brackwater" in c)
     assert "60 days" in (await ask(here, chosen, recipe={"clarify": 1}))["text"]
+
+
+async def test_the_terminal_shows_the_whole_way(here: Gateway) -> None:
+    recipe = {"context_tokens": 50, "type_boost.contract": 1, "expand": 1}
+    found = await search(here, "how many days is the notice of agreements signed after 2023", recipe=recipe)
+    console = Console(record=True, width=200, file=io.StringIO())
+    show(console, found)
+    told = console.export_text()
+    for line in ("signed is at least 2024-01-01", "context_tokens (by the question)", "what each store found",
+                 "Thornlea agreement > Notice", "type +1.00", "over the budget", "[1]", "ms in all"):
+        assert line in told, told
+    parts = await search(here, "What is the notice of Thornlea, and how long is annual leave?", recipe={"decompose": 1})
+    show(console, parts)
+    assert "part how long is annual leave?" in console.export_text()
 
 
 async def test_expansion_and_depth_are_switched_by_the_recipe(here: Gateway) -> None:
