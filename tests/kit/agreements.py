@@ -40,7 +40,7 @@ async def agreements(home: Path, **options: Any) -> AsyncIterator[tuple[Pipeline
     """All processes, a gateway at which Robin Reader can sign in, and the documents searchable."""
     MAINS.setdefault(turns.NAME, turns.main)
     MAINS.setdefault(answers.NAME, answers.main)
-    (home / "people.json").write_text(json.dumps([{"user": "robin", "name": "Robin Reader", "groups": []}]))
+    (home / "people.json").write_text(json.dumps([{"user": "robin", "name": "Robin Reader", "groups": ["publishers"]}]))
     async with pipeline(**options) as weir:
         weir.start()
         async with gateway(gateway_settings(weir.settings, home)) as here:

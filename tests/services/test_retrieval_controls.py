@@ -217,6 +217,17 @@ async def test_the_terminal_shows_the_whole_way(here: Gateway) -> None:
     assert "part how long is annual leave?" in console.export_text()
 
 
+async def test_a_follow_up_is_searched_as_it_was_typed_where_the_recipe_says_so(weir: Pipeline, here: Gateway) -> None:
+    first = await ask(here, "How many days of notice end the Thornlea agreement?")
+    assert await here.services.turns.wait(first["answer"], 30)
+    follow = {"conversation": first["conversation"], "follows": first["answer"], "explain": True}
+    whole = await ask(here, "And Brackwater?", **follow)
+    assert whole["explain"]["rewritten"] == "How many days of notice end the Brackwater agreement?"
+    assert whole["explain"]["asked"] == "And Brackwater?" and "60 days" in whole["text"]
+    typed = await ask(here, "And Brackwater?", recipe={"rewrite": 0}, **follow)
+    assert typed["explain"]["rewritten"] == typed["explain"]["asked"] == "And Brackwater?"
+
+
 async def test_expansion_and_depth_are_switched_by_the_recipe(here: Gateway) -> None:
     plain = await search(here, "annual leave of 27 days")
     assert plain["explain"]["also"] == "" and plain["explain"]["depth"] == 200

@@ -31,7 +31,8 @@ def test_every_parameter_is_told_once_and_the_page_is_current() -> None:
 def test_each_layer_goes_before_the_one_below() -> None:
     version, workspace = {"depth": 100.0, "dense_weight": 0.4, "dense_weight.contract": 0.2}, {"dense_weight": 0.6}
     recipe = Recipe.with_overrides(version).changed(workspace).asked({"depth": 50, "dense_weight.pdf": 1})
-    assert recipe == replace(Recipe(), depth=50, dense_weight=0.6, dense_weights=(("contract", 0.2), ("pdf", 1.0)))
+    assert recipe == replace(Recipe(), depth=50, rows=300, dense_weight=0.6,
+                             dense_weights=(("contract", 0.2), ("pdf", 1.0))), "a question's depth changes the rows too"
     assert recipe.told()["dense_weight.contract"] == 0.2
     assert origins(version, workspace, {"depth": 50}) == {
         "depth": "question", "dense_weight": "workspace", "dense_weight.contract": "version"}
@@ -40,7 +41,7 @@ def test_each_layer_goes_before_the_one_below() -> None:
 @pytest.mark.parametrize(("values", "why"), [
     ({"dept": 1}, "names dept; its parameters are depth, rows"), ({"depth.pdf": 1}, "names depth.pdf"),
     ({"type_boost": 1}, "names type_boost"), ({"type_boost.": 1}, "names type_boost"),
-    ({"depth": 0}, "between 1 and 1000; 0 was given"), ({"depth": 2.5}, "a whole number"),
+    ({"depth": 0}, "between 1 and 10000; 0 was given"), ({"depth": 2.5}, "a whole number"),
     ({"expand": 0.5}, "a whole number"), ({"dense_weight": float("nan")}, "between 0 and 1"),
     ({"half_life.signed": 0}, "between 0.01 and 36525")])
 def test_what_makes_no_sense_is_refused_by_name(values: dict[str, float], why: str) -> None:

@@ -58,7 +58,8 @@ class Answering:
         """
         started, out = self.timer(), progress or Released()
         past = await self._past(question)
-        whole = standalone_of([*past.questions, question.question])
+        rewrite = not past.questions or self.retriever.recipe(question.workspace, question.recipe).rewrite
+        whole = standalone_of([*past.questions, question.question]) if rewrite else question.question
         found = await self.retriever.retrieve(
             question.workspace, whole, question.person, question.filters, question.limit, question.explain,
             None if question.search_only else self.model.context_chars,

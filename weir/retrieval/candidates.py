@@ -26,14 +26,11 @@ from weir.retrieval.facts import Facts
 from weir.retrieval.fuse import Candidates
 from weir.retrieval.guard import Guard, Stopwatch
 from weir.retrieval.keyword import KeywordHit, KeywordIndex
-from weir.retrieval.recipe import Recipe
+from weir.retrieval.recipe import MOST_ROWS, Recipe
 
 ROWS_OF_CHUNK = 8
 """Rows asked for a chunk whose scores are fetched by id. A chunk of 800 characters has five; of longer passages the
 best rows come, and those that do not score so low that the list's minimum stands for them well."""
-MOST_ROWS = 16_384
-"""Most rows that one search of Milvus may ask for."""
-
 NAN = math.nan
 KEYWORDS, VECTORS = "the keyword search", "the vector search"
 """Names of the two sides for the guard; the question's embedding belongs to the second."""

@@ -36,21 +36,22 @@ class Parameter:
 
 
 PARAMETERS = (
-    Parameter("depth", "depth", 1, 1000, (10, 400),
+    Parameter("depth", "depth", 1, 10000, (10, 400),
               "Chunks taken from each store, and scores that the mean and deviation of a store's list are taken over."),
     Parameter("rows", "rows", 1, 16384, None,
-              "Vectors taken from Milvus to find those chunks: a chunk has one of its own and one a window."),
+              "Vectors taken from Milvus to find those chunks: a chunk has one of its own and one a window. The depth "
+              "of a question changes them in proportion."),
     Parameter("window_weight", "window_weight", 0, 1, None,
               "Share of the best window in a chunk's dense score; the rest is the chunk's own vector."),
     Parameter("dense_weight", "dense_weight", 0, 1, (0, 1),
               "Share of the dense score in the fused one; the rest is the keyword score."),
     Parameter("dense_weight.TYPE", "dense_weights", 0, 1, (0, 1),
               "The same for documents of a type."),
-    Parameter("document_bonus", "document_bonus", 0, 10, None,
+    Parameter("document_bonus", "document_bonus", 0, 1000, None,
               "Weight of a document's best chunks in each of its chunks' scores."),
-    Parameter("document_best", "document_best", 1, 100, None,
+    Parameter("document_best", "document_best", 1, 10000, None,
               "How many chunks of a document count for the bonus."),
-    Parameter("fetch", "fetch", 1, 1000, None,
+    Parameter("fetch", "fetch", 1, 10000, None,
               "Chunks whose text is read at a time."),
     Parameter("heading_boost", "heading_boost", -10, 10, (-3, 3),
               "Added to the score of a chunk whose title and headings hold all of the question's words; a share of it "
@@ -77,6 +78,8 @@ PARAMETERS = (
     Parameter("plain_filters", "plain_filters", 0, 1, (0, 1),
               'Conditions in a question ("signed after March", "version above 2.9") become filters where the '
               "workspace's metadata has such a field."),
+    Parameter("rewrite", "rewrite", 0, 1, (0, 1),
+              "A follow-up takes what it leaves out from the question before it, and is searched so."),
     Parameter("decompose", "decompose", 0, 1, (0, 1),
               "A question with several parts is searched part by part, and answered so by quotes."),
     Parameter("expand", "expand", 0, 1, (0, 1),

@@ -178,6 +178,10 @@ class Retriever:
             cosines=_cosines(found, sources), filters=read_as,
             below=sum(len(part.ranking.searched.found) - len(part.ranking.order) for part in found))
 
+    def recipe(self, workspace: str, asked: Mapping[str, float]) -> Recipe:
+        """How a question is searched that says this of it. Raises BadRequest where a question may not say that."""
+        return self.stores(self._live(workspace)[1]).recipe.changed(self._recipes(workspace)).asked(asked)
+
     def stores(self, version: IndexVersion) -> Stores:
         """What that index version is asked with."""
         known = self._stores.get(version.name)

@@ -8,11 +8,11 @@ from enum import StrEnum
 
 from weir.answers.followups import standalone
 from weir.answers.terms import terms, words
-from weir.retrieval.recipe import Recipe
+from weir.retrieval.recipe import MOST_ROWS, Recipe
 
 MOST_PARTS = 4
 MOST_SPELLINGS = 12
-MOST_DEPTH, MOST_ROWS = 1000, 16_384
+MOST_DEPTH = 10_000
 
 _ASKS = (r"(?:what|which|who|whom|whose|when|where|why|how|is|are|was|were|do|does|did|can|could|should|would|will|may|"
          r"must|has|have)")

@@ -15,6 +15,9 @@ from typing import Any
 from weir.errors import BadRequest, SettingsError
 from weir.retrieval.parameters import PARAMETERS
 
+MOST_ROWS = 16_384
+"""Most rows that one search of Milvus may ask for."""
+
 Pairs = tuple[tuple[str, float], ...]
 """Numbers by what stands behind the dot, in the order of their names."""
 
@@ -40,6 +43,7 @@ class Recipe:
     context_tokens: int = 0
     parent_chars: int = 2400
     plain_filters: bool = True
+    rewrite: bool = True
     decompose: bool = False
     expand: bool = False
     adaptive_depth: bool = False
@@ -61,12 +65,13 @@ class Recipe:
         return self._changed(values, asked=False, error=SettingsError)
 
     def asked(self, values: Mapping[str, float]) -> Recipe:
-        """This one with the values of a question.
+        """This one with the values of a question. Its depth changes the rows in proportion.
 
         Raises:
             BadRequest: as `with_overrides`; or a question may not set it, or not to that.
         """
-        return self._changed(values, asked=True, error=BadRequest)
+        made = self._changed(values, asked=True, error=BadRequest)
+        return replace(made, rows=min(MOST_ROWS, max(1, round(self.rows * made.depth / self.depth))))
 
     def _changed(self, values: Mapping[str, float], *, asked: bool, error: type[SettingsError | BadRequest]) -> Recipe:
         if not values:
