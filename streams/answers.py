@@ -50,6 +50,7 @@ from weir.kafka.records import Record
 from weir.kafka.table import Table
 from weir.kafka.worker import Worker
 from weir.models.configured import model_from
+from weir.models.protocol import Embed
 from weir.retrieval.pipeline import Retriever
 from weir.settings import Settings
 from weir.stores import elasticsearch, milvus
@@ -305,8 +306,13 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
     es, vectors, model = elasticsearch(settings), milvus(settings), model_from(settings)
     views, turns = DocumentViews(es, settings), TurnViews(es, settings)
     retriever = Retriever(settings, es, vectors, views, live(indexes, workspaces), recipes=recipes(workspaces))
+
+    def embedder(version: str) -> Embed:
+        """That of a version which was asked here, though it may have left its index since; else that of the index."""
+        return retriever.embedder(version) or retriever.stores(indexes.version(version)).embedder.embed
+
     answering = Answering(
-        retriever, model, embedder=retriever.embedder,
+        retriever, model, embedder=embedder,
         history=lambda turn: turns.history(turn, HISTORY, HISTORY_WAIT), views=views, patience=settings.model_timeout)
     await indexes.start()
     await workspaces.start()

@@ -102,6 +102,9 @@ class Settings(BaseSettings):
                                   "stopped moving.")
     answer_queue: float = Field(60.0, gt=0, description="Seconds a question may wait for a worker before it is refused "
                                 "with a time to ask again.")
+    vector_cache_mb: int = Field(64, ge=0, description="MiB of vectors of questions and sentences that each process "
+                                 "which answers remembers; 0: none.")
+    vector_cache_seconds: float = Field(3600.0, gt=0, description="Longest that such a vector is remembered.")
     views_lag: float = Field(2.0, gt=0, description="Seconds that the access view may be behind before answers wait.")
     engine_interval: float = Field(0.1, ge=0, le=2, description="Seconds that the engine of the agents keeps a "
                                    "transaction open; 0 commits after each batch.")

@@ -10,7 +10,8 @@ from typing import Any
 
 from streams import answers, turns
 from tests.kit.gateway import Gateway, gateway, gateway_settings
-from tests.kit.pipeline import MAINS, WORKSPACE, Pipeline, pipeline
+from tests.kit.pipeline import MAINS, PATIENCE, WORKSPACE, Pipeline, pipeline
+from tests.kit.system import until
 
 ADMIN: dict[str, Any] = {"user": "adam", "groups": ("weir-admins",)}
 LAWYER: dict[str, Any] = {"user": "lea", "groups": ("legal",)}
@@ -49,4 +50,11 @@ async def agreements(home: Path, **options: Any) -> AsyncIterator[tuple[Pipeline
                 status, reply = await here.call("POST", f"/v1/workspaces/{WORKSPACE}/documents", json=body, **PUBLISHER)
                 assert status == 202, reply
                 await weir.searchable(body["document"], reply["version"])
+
+            async def answering() -> bool:
+                asked = {"workspace": WORKSPACE, "question": "notice"}
+                return (await here.call("POST", "/v1/search", json=asked, **PUBLISHER))[0] == 200
+
+            # Behind the stores come the view of access and the worker that asks it.
+            await until(answering, within=PATIENCE, what="the first answer")
             yield weir, here

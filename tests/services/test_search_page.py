@@ -12,7 +12,6 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from tests.kit.agreements import ADMIN, agreements
-from tests.kit.chromium import NoChromium, browser
 from tests.kit.gateway import Gateway
 from tests.kit.pipeline import WORKSPACE
 from weir import identity
@@ -26,15 +25,6 @@ QUESTION = "Which contracts signed after March 2026 say how long the written not
 async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
     async with agreements(tmp_path_factory.mktemp("home"), sign_ins_per_minute=1000) as (_, made):
         yield made
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def chromium() -> AsyncIterator[Browser]:
-    try:
-        async with browser() as made:
-            yield made
-    except NoChromium as e:
-        pytest.skip(f"the pages were not looked at: {e}")
 
 
 @asynccontextmanager

@@ -37,6 +37,7 @@ from weir.retrieval.keyword import KeywordIndex, StoredChunk
 from weir.retrieval.questions import deep_enough, other_spellings, parts
 from weir.retrieval.ranking import Ranking, rank
 from weir.retrieval.recipe import Recipe, origins
+from weir.retrieval.remembered import Remembered, VectorCache
 from weir.retrieval.rerank import Reranker, close, reread
 from weir.retrieval.select import (
     SectionKey,
@@ -117,6 +118,7 @@ class Retriever:
         self._settings, self._es, self._milvus, self._views = settings, es, milvus, views
         self._live, self._timer, self._recipes = live, timer, recipes
         self._guard = Guard(timer)
+        self._vectors = VectorCache(settings)
         self._stores: dict[str, tuple[IndexVersion, Stores]] = {}
         self._embedders: list[Embeds] = []
         self._reranker = Reranker(settings) if settings.rerank_model else None
@@ -187,7 +189,8 @@ class Retriever:
         known = self._stores.get(version.name)
         if known is None or known[0] != version:
             made = Stores(
-                Recipe.with_overrides(version.recipe), embedder(self._settings, version),
+                Recipe.with_overrides(version.recipe),
+                Remembered(embedder(self._settings, version), version.revision, self._vectors),
                 KeywordIndex(self._es, self._settings, version.keyword_index, version.cut),
                 VectorCollection(self._milvus, version.collection, version.dimension,
                                  weights(version.model, version.revision)),
