@@ -18,12 +18,14 @@ from rich.table import Table
 
 from cli.evaluate import Picture, tell
 from cli.index_gate import SET, by_golden_set, compared
+from cli.recipes import parsed
 from cli.status import duration
 from infra.local.models.add import add
+from infra.local.models.reranker import add_reranker
 from schemas.events import Cut, Evaluation, Index, IndexVersion
 from weir import settings as environment
 from weir.clock import system_clock
-from weir.errors import BadRequest, Conflict
+from weir.errors import Conflict
 from weir.index import changes, names
 from weir.index.cost import estimate
 from weir.index.indexes import MAIN
@@ -88,7 +90,7 @@ def build(
     async def run(versions: Versions) -> None:
         live = changes.live_of(await versions.record())
         cut = _cut(live.cut, chunk_chars, windows)
-        version = await versions.plan(model, cut, _recipe(recipe or []))
+        version = await versions.plan(model, cut, parsed(recipe))
         known = version.name in {v.name for v in (await versions.record()).versions}
         if model.startswith(PAID) and not known:
             await _tell_cost(versions, console, live, model, cut, yes)
@@ -198,6 +200,17 @@ def add_model(
     print(f"{name} is there: revision {found.revision}, {found.dimension} dimensions")
 
 
+@index.command("add-reranker")
+def add_cross_encoder(
+    name: Annotated[str, typer.Argument(help="Name that the model shall have, such as ms-marco.")],
+    source: Annotated[str, typer.Argument(help="Folder with model.onnx and tokenizer.json, or the address of one.")],
+    max_tokens: Annotated[int, typer.Option(min=16, help="Question and passage together; the passage is cut.")] = 512,
+) -> None:
+    """Add a cross-encoder to the local Triton. WEIR_RERANK_MODEL=NAME and `rerank` of a recipe have it used."""
+    add_reranker(environment.load(), name, source, max_tokens=max_tokens)
+    print(f"{name} is there; set WEIR_RERANK_MODEL={name} for all processes")
+
+
 # -- parts --------------------------------------------------------------------------------------------------------
 
 
@@ -222,21 +235,6 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name
         return "operator"
-
-
-def _recipe(given: list[str]) -> dict[str, float]:
-    """
-    Raises:
-        BadRequest: one is not NAME=NUMBER.
-    """
-    found = {}
-    for pair in given:
-        name, _, value = pair.partition("=")
-        try:
-            found[name.strip()] = float(value)
-        except ValueError:
-            raise BadRequest(f"{pair!r} is no parameter: say NAME=NUMBER, such as dense_weight=0.6.") from None
-    return found
 
 
 def _cut(live: Cut, chunk_chars: int | None, windows: bool | None) -> Cut:

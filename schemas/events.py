@@ -591,6 +591,16 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlainFilter:
+    """A condition in the question's own words that narrowed what was searched."""
+
+    said: str
+    """As it stands in the question: asked again with this in `without`, it narrows nothing."""
+    shown: str
+    """What it was taken for; one of the notices says the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
     """The passages that were selected."""
 
@@ -598,6 +608,8 @@ class Sources:
     """Passages by number."""
     notices: list[str] = field(default_factory=list)
     """What a reader should know: a store that did not answer, for example."""
+    filters: list[PlainFilter] = field(default_factory=list)
+    """Conditions of the question that narrowed the search."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -675,6 +687,10 @@ class Done:
     """Milliseconds by stage."""
     explain: str | None = None
     """The path of retrieval as JSON, where it was asked for."""
+    filters: list[PlainFilter] = field(default_factory=list)
+    """Conditions of the question that narrowed the search."""
+    choices: list[str] = field(default_factory=list)
+    """Where the text asks back: questions that it could have meant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1565,6 +1581,10 @@ class QuestionAsked:
     """Whether the whole path of retrieval is wanted."""
     filters: list[Filter] = field(default_factory=list)
     """Conditions that all must hold."""
+    recipe: dict[str, float] = field(default_factory=dict)
+    """Parameters of retrieval for this question."""
+    without: list[str] = field(default_factory=list)
+    """Conditions that stand in the question and are not to narrow it, as they were said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1753,6 +1773,8 @@ class Workspace:
     """Groups whose members may ask in it."""
     publishers: list[str] = field(default_factory=lambda: ["publishers"])
     """Groups whose members may publish into it."""
+    recipe: dict[str, float] = field(default_factory=dict)
+    """Parameters of retrieval that differ from those of the index version."""
 
 
 EVENTS: tuple[type, ...] = (

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -269,6 +269,14 @@ def live(indexes: Indexes, workspaces: Table) -> Callable[[str], tuple[str, Inde
     return of
 
 
+def recipes(workspaces: Table) -> Callable[[str], Mapping[str, float]]:
+    """What a workspace says of how it is searched."""
+    def of(workspace: str) -> Mapping[str, float]:
+        settings = workspaces.get(workspace)
+        return settings.recipe if isinstance(settings, Workspace) else {}
+    return of
+
+
 def readers(workspaces: Table) -> Callable[[str], list[str]]:
     """The groups that may ask in a workspace; everyone where nobody said otherwise."""
     def of(workspace: str) -> list[str]:
@@ -297,7 +305,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
     indexes, workspaces = Indexes(settings), Table(settings, topics.WORKSPACES.named(settings.prefix))
     es, vectors, model = elasticsearch(settings), milvus(settings), model_from(settings)
     views, turns = DocumentViews(es, settings), TurnViews(es, settings)
-    retriever = Retriever(settings, es, vectors, views, live(indexes, workspaces))
+    retriever = Retriever(settings, es, vectors, views, live(indexes, workspaces), recipes=recipes(workspaces))
 
     def embedder(version: str) -> Embed:
         """That of a version which was asked here, though it may have left its index since; else that of the index."""

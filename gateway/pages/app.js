@@ -19,7 +19,7 @@ const EXAMPLES = {
 
 const state = { mode: "ask", workspace: "sample", conversation: null, last: null, running: null, curated: new Set() };
 
-const options = { retry, curates: (workspace) => state.curated.has(workspace) };
+const options = { retry, choose: (question) => submit(question, true), curates: (workspace) => state.curated.has(workspace) };
 
 const connection = new Connection({
   onState: (connected) => {
@@ -36,7 +36,7 @@ async function start() {
   const person = await signedIn();
   const address = new URLSearchParams(location.search);
   const then = address.get("then") ?? "";
-  if (/^\/(tasks|approvals|evaluations|insights)(#[\w.=-]*)?$/.test(then)) {
+  if (/^\/(tasks|approvals|evaluations|insights|search)(#\S*)?$/.test(then)) {
     location.replace(then);
     return;
   }
@@ -167,9 +167,9 @@ function suggestTask(goal, why) {
   element.querySelector("button").focus();
 }
 
-function retry(turn) {
+function retry(turn, without = turn.without) {
   if (state.running) return;
-  const fresh = new Turn(turn.question, turn.workspace, options);
+  const fresh = new Turn(turn.question, turn.workspace, options, without);
   turn.element.replaceWith(fresh.element);
   fresh.heading.focus();
   run(fresh);
@@ -180,7 +180,7 @@ function run(turn) {
   state.running = request;
   busy(true);
   announce("Asking.");
-  const ask = { request_id: request, workspace: turn.workspace, question: turn.question };
+  const ask = { request_id: request, workspace: turn.workspace, question: turn.question, without: turn.without };
   if (state.conversation) ask.conversation = state.conversation;
   if (state.last) ask.follows = state.last;
   connection.ask(ask, (message) => {

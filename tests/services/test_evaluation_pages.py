@@ -158,7 +158,7 @@ async def test_the_report_by_keyboard_and_on_a_phone(chromium: Browser, here: Ga
 @pytest.mark.browser
 async def test_a_bad_answer_is_marked_on_the_page(chromium: Browser, here: Gateway, sets: GoldenSets) -> None:
     async with page(chromium, here, "/") as made:
-        await expect(made.locator("#to-evaluations")).to_be_visible()
+        await expect(made.locator("#pages a[href='/evaluations']")).to_be_visible()
         await made.fill("#question", WET.format("Gade"))
         await made.press("#question", "Enter")
         await made.locator("[data-key=feedback-false]").click(timeout=30_000)

@@ -22,6 +22,9 @@ ADDED_SINCE: dict[str, dict[str, Any]] = {
     "DocumentStatus.1": {"index_version": None, "count": 0},
     "Feedback.1": {"workspace": ""},
     "Usage.1": {"task": None, "step": 0, "tool": ""},
+    "Workspace.1": {"recipe": {}},
+    "QuestionAsked.1": {"recipe": {}, "without": []},
+    "AnswerFrame.1": {},
 }
 """What the fields that a past version lacks are read as."""
 COMPACTED = {record for topic in TOPICS if topic.compacted for record in topic.records}
@@ -40,6 +43,10 @@ def test_golden_bytes_are_read_as_todays_type(path: Path) -> None:
             expected = replace(expected, **added)
             if isinstance(expected, events.Index):
                 expected = replace(expected, versions=[replace(v, probe=[]) for v in expected.versions])
+            if isinstance(expected, events.AnswerFrame) and isinstance(expected.body, events.Sources):
+                expected = replace(expected, body=replace(expected.body, filters=[]))
+            if isinstance(expected, events.AnswerFrame) and isinstance(expected.body, events.Done):
+                expected = replace(expected, body=replace(expected.body, filters=[], choices=[]))
     assert codec.decode(path.read_bytes()) == expected, "a past schema is gone: keep it in schemas/avro/past"
 
 
