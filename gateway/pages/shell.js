@@ -54,6 +54,7 @@ export function openSide(open) {
 export function showPages(workspaces) {
   const curated = new Set(workspaces.filter((w) => w.may_publish).map((w) => w.workspace));
   for (const { link, curators } of PAGES) if (curators) link.hidden = curated.size === 0 && link.ariaCurrent !== "page";
+  $("pages").querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
   return curated;
 }
 
