@@ -83,19 +83,23 @@ async def test_a_thousand_questions_across_ten_cutovers_and_rollbacks(server: Em
         asked: list[tuple[str, Done]] = []
         names = list(ASKED)
 
+        over = asyncio.Event()
+
         async def ask() -> None:
-            while len(asked) < QUESTIONS:
+            while not over.is_set() or len(asked) < QUESTIONS:
                 name = names[len(asked) % len(names)]
                 asked.append((name, await answered(asker, name)))
 
         asking = [asyncio.create_task(ask()) for _ in range(IN_FLIGHT)]
         for n in range(CHANGES):
-            # Evenly over the questions, however fast they are.
-            while len(asked) < QUESTIONS * (n + 1) // (CHANGES + 1):
+            # Each version gets its share, however fast the questions and however slow the changes are.
+            enough = len(asked) + QUESTIONS // (CHANGES + 1)
+            while len(asked) < enough:
                 await asyncio.sleep(0.01)
                 for task in asking:
                     assert not task.done() or task.exception() is None, task.exception()
             await (operator.cutover("v2") if n % 2 == 0 else operator.rollback())
+        over.set()
         await asyncio.gather(*asking)
 
         for name, done in asked:
