@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from playwright.async_api import Browser, async_playwright, expect
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -64,6 +64,19 @@ async def browser() -> AsyncIterator[Browser]:
             yield launched
         finally:
             await launched.close()
+
+
+OVERFLOWING = """(() => {
+  const scrolls = (e) => e && (/auto|scroll/.test(getComputedStyle(e).overflowX) || scrolls(e.parentElement));
+  return [...document.querySelectorAll('body *')].filter((e) => e.checkVisibility({visibilityProperty: true})
+    && e.getBoundingClientRect().right > innerWidth + 1 && !e.closest('.visually-hidden, .skip')
+    && !scrolls(e.parentElement)).map((e) => e.id || e.className || e.tagName);
+})()"""
+
+
+async def overflowing(page: Page) -> list[str]:
+    """What reaches beyond the right edge of the screen and is not in a part that scrolls by itself."""
+    return list(await page.evaluate(OVERFLOWING))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import pytest_asyncio
 from lxml import etree
 from playwright.async_api import Browser, Page, expect
 
+from tests.kit.chromium import overflowing
 from tests.kit.gateway import Gateway
 from tests.kit.pipeline import WORKSPACE, Pipeline
 from tests.kit.rivers import PUBLISHER, WET, asked, golden_questions, golden_sets, library, open_gateway, versions
@@ -149,10 +150,7 @@ async def test_the_report_by_keyboard_and_on_a_phone(chromium: Browser, here: Ga
         assert await made.evaluate("document.activeElement.tagName") == "SUMMARY"
         await made.select_option(".choose select", "differ")
         assert 0 < await made.locator(".question:visible").count() < len(rivers.questions)
-        wide = await made.evaluate("""[...document.querySelectorAll('body *')].filter((e) => e.checkVisibility({
-            visibilityProperty: true}) && e.getBoundingClientRect().right > innerWidth + 1
-            && !e.closest('.visually-hidden, .skip')).map((e) => e.id || e.className || e.tagName)""")
-        assert wide == []
+        assert await overflowing(made) == []
 
 
 @pytest.mark.browser

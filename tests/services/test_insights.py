@@ -24,6 +24,7 @@ from playwright.async_api import Browser, Page, expect
 from schemas import keys, topics
 from schemas.events import Done, Feedback, Insight, Outcome, Person, Turn, TurnOutcome
 from tests.kit.answers import Asker
+from tests.kit.chromium import overflowing
 from tests.kit.gateway import Gateway, free_port_base, gateway, gateway_settings
 from tests.kit.kafka import kafka, own_settings
 from tests.kit.rivers import RIVERS, WET, library
@@ -281,7 +282,4 @@ async def look(chromium: Browser, here: Gateway) -> None:
         await expect(made.locator("#state")).to_contain_text("8 minutes a point")
         await made.goto(here.url + "/insights#workspace=secrets")
         await expect(made.locator("#problem")).to_contain_text("you may not publish into 'secrets'")
-        wide = await made.evaluate("""[...document.querySelectorAll('body *')].filter((e) =>
-            e.checkVisibility({visibilityProperty: true}) && e.getBoundingClientRect().right > innerWidth + 1
-            && !e.closest('.visually-hidden, .skip')).map((e) => e.id || e.className || e.tagName)""")
-        assert (wide, problems) == ([], [])
+        assert (await overflowing(made), problems) == ([], [])

@@ -16,6 +16,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from streams import answers, turns
+from tests.kit.chromium import overflowing
 from tests.kit.gateway import Gateway, gateway, gateway_settings
 from tests.kit.pipeline import MAINS, Pipeline, pipeline
 from weir import identity
@@ -183,10 +184,7 @@ async def test_everything_can_be_done_by_keyboard(chromium: Browser, here: Gatew
 async def test_a_narrow_screen_needs_no_sideways_scrolling(chromium: Browser, here: Gateway, width: int) -> None:
     async with page(chromium, here, viewport={"width": width, "height": 700}, has_touch=True) as (made, _):
         async def fits() -> None:
-            wide = await made.evaluate("""[...document.querySelectorAll('body *')].filter((e) => e.checkVisibility({
-                visibilityProperty: true}) && e.getBoundingClientRect().right > innerWidth + 1
-                && !e.closest('.visually-hidden, .skip')).map((e) => e.id || e.className || e.tagName)""")
-            assert wide == []
+            assert await overflowing(made) == []
             assert await made.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
         await fits()

@@ -12,6 +12,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from tests.kit.agreements import ADMIN, agreements
+from tests.kit.chromium import overflowing
 from tests.kit.gateway import Gateway
 from tests.kit.pipeline import WORKSPACE
 from weir import identity
@@ -47,13 +48,6 @@ async def page(chromium: Browser, here: Gateway, path: str, **options: Any) -> A
         assert (foreign, problems) == ([], [])
     finally:
         await context.close()
-
-
-async def overflowing(made: Page) -> list[str]:
-    """What reaches beyond the screen and is not in a part that scrolls by itself."""
-    return list(await made.evaluate("""[...document.querySelectorAll('body *')].filter((e) => e.checkVisibility({
-        visibilityProperty: true}) && e.getBoundingClientRect().right > innerWidth + 1
-        && !e.closest('.visually-hidden, .skip, .scroll')).map((e) => e.id || e.className || e.tagName)"""))
 
 
 @pytest.mark.parametrize("width", [360, 1280])

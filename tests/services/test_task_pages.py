@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
+from tests.kit.chromium import overflowing
 from tests.kit.hands import answer, ask, call, calls
 from tests.kit.tasks import Office, office
 from weir import identity
@@ -21,9 +22,6 @@ from weir import identity
 pytestmark = [pytest.mark.services, pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
 HOSTILE = "<img src=x onerror=alert(1)> \u202egnp.exe \u200b9007199254740993"
-FITS = """[...document.querySelectorAll('body *')].filter((e) => e.checkVisibility({visibilityProperty: true})
-    && e.getBoundingClientRect().right > innerWidth + 1 && !e.closest('.visually-hidden, .skip, .table, .exact'))
-    .map((e) => e.id || e.className || e.tagName)"""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -178,14 +176,14 @@ async def test_no_screen_needs_sideways_scrolling(chromium: Browser, weir: Offic
     async with page(chromium, weir, "ann", f"/tasks#{done}", **view) as made:
         await expect(made.locator(".result table")).to_be_visible()
         await made.locator(".call summary").first.click()
-        assert await made.evaluate(FITS) == []
+        assert await overflowing(made) == []
         for path in (f"/tasks#{waiting}", "/tasks", "/"):
             await made.goto(weir.gateway.url + path)
             await asyncio.sleep(0.5)
-            assert await made.evaluate(FITS) == [], path
+            assert await overflowing(made) == [], path
     async with page(chromium, weir, "pia", f"/approvals#{proposal['approval']}", **view) as made:
         await expect(made.locator("[data-key=decide-first]")).to_be_attached()
-        assert await made.evaluate(FITS) == []
+        assert await overflowing(made) == []
         if width < 768:
             await made.locator("#menu").tap()
             await expect(made.locator("#queue a").first).to_be_visible()
