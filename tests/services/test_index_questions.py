@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from itertools import pairwise
 
@@ -26,7 +26,6 @@ from weir.kafka.records import Decoder
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(600)]
 
-MAINS.update({"streams.answers": answers.main, "streams.turns": turns.main, "another streams.answers": answers.main})
 QUESTIONS, IN_FLIGHT, CHANGES = 1000, 8, 20
 TEXTS = {
     "pump": "The main pump moves ninety litres a second.",
@@ -36,6 +35,16 @@ TEXTS = {
 }
 ASKED = {"pump": "How many litres does the main pump move?", "leave": "When does unused leave end?",
          "invoice": "When is an invoice paid?", "tide": "How far do spring tides raise the water?"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def workers() -> Iterator[None]:
+    """Two workers answer, in this module alone: what other modules start is theirs to say."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, main in (("streams.answers", answers.main), ("another streams.answers", answers.main),
+                           ("streams.turns", turns.main)):
+            patch.setitem(MAINS, name, main)
+        yield
 
 
 @pytest.fixture
