@@ -15,6 +15,7 @@ from rich.table import Table
 from cli.client import Client, token_for
 from cli.explain import show
 from cli.recipes import parsed
+from cli.terminal import AsJson, show_json
 from weir import settings as settings_module
 from weir.errors import ModelError, WeirError
 
@@ -24,7 +25,6 @@ Recipe = Annotated[list[str] | None, typer.Option(
     "--recipe", help="NAME=NUMBER of a parameter of retrieval, for this question; may be repeated.")]
 Without = Annotated[list[str] | None, typer.Option(
     "--without", help="A condition in the question that is not to narrow it, as it was said; may be repeated.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 BEFORE_TEXT = {"accepted": "looking for sources ...", "reset": "the worker was lost; another begins again ..."}
 
@@ -49,7 +49,7 @@ def ask(
     memory.parent.mkdir(parents=True, exist_ok=True)
     memory.write_text(json.dumps({"conversation": done["conversation"], "follows": done["answer"]}))
     if as_json:
-        print(json.dumps(done, ensure_ascii=False, indent=2))
+        show_json(done)
 
 
 def _last_turn(memory: Path) -> dict[str, str]:
@@ -138,7 +138,7 @@ def search(
 
     found = asyncio.run(call())
     if as_json:
-        print(json.dumps(found, ensure_ascii=False, indent=2))
+        show_json(found)
         return
     console = Console(highlight=False)
     table = Table("", "score", "document", "passage", show_lines=True)

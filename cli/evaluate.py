@@ -14,9 +14,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from cli.golden import open_sets, operator
+from cli.golden import open_sets
 from cli.recipes import parsed
-from cli.task import AsJson, show_json, when
+from cli.terminal import AsJson, operator, show_json, when
 from schemas.events import Evaluation, Figure, QuestionResult
 from weir import settings as settings_module
 from weir.clock import system_clock

@@ -6,11 +6,9 @@ A version that is built is filled by the workers that run anyway; the command on
 from __future__ import annotations
 
 import asyncio
-import getpass
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 
-import orjson
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -20,6 +18,7 @@ from cli.evaluate import Picture, tell
 from cli.index_gate import SET, by_golden_set, compared
 from cli.recipes import parsed
 from cli.status import duration
+from cli.terminal import AsJson, operator, show_json
 from infra.local.models.add import add
 from infra.local.models.reranker import add_reranker
 from schemas.events import Cut, Evaluation, Index, IndexVersion
@@ -39,7 +38,6 @@ index = typer.Typer(no_args_is_help=True, help="The versions of an index: build,
 Name = Annotated[str, typer.Argument(help="Name of the version, such as v2.")]
 Of = Annotated[str, typer.Option("--index", help="Name of the index.")]
 By = Annotated[str, typer.Option("--by", help="Who the audit names; the user of this machine otherwise.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Golden = Annotated[str, typer.Option("--set", "-s", help="Golden set that it is measured with.")]
 Wait = Annotated[float, typer.Option(help="Seconds that documents get which the new version has not yet.")]
 
@@ -60,7 +58,7 @@ def list_(of: Of = MAIN, as_json: AsJson = False) -> None:
 
     found = _with(of, "", run)
     if as_json:
-        print(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+        show_json(found)
         return
     table = Table("version", "state", "model", "revision", "cut", "recipe", "collection", "keyword index")
     table.add_column("documents", justify="right")
@@ -123,7 +121,7 @@ def status(
 
     found = _with(of, "", run)
     if as_json:
-        print(orjson.dumps([_plain(now, before) for before, now in found], option=orjson.OPT_INDENT_2).decode())
+        show_json([_plain(now, before) for before, now in found])
         return
     console = Console(highlight=False, soft_wrap=True)
     for before, now in found:
@@ -221,20 +219,13 @@ def _with(of: str, by: str, run: Callable[[Versions], Awaitable[T]]) -> T:
     async def connected() -> T:
         es, client = elasticsearch(settings), milvus(settings)
         try:
-            return await run(Versions(settings, es, client, system_clock, by or _user(),
+            return await run(Versions(settings, es, client, system_clock, by or operator(),
                                       Console(highlight=False, soft_wrap=True).print, of))
         finally:
             await es.close()
             await client.close()
 
     return asyncio.run(connected())
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        return "operator"
 
 
 def _cut(live: Cut, chunk_chars: int | None, windows: bool | None) -> Cut:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cli.terminal import AsJson, show_json
 from weir import settings as settings_module
 from weir.clock import system_clock
 from weir.errors import BadRequest
@@ -30,7 +30,7 @@ def insights(
     until: Annotated[datetime | None, typer.Option(formats=FORMATS, help="End (UTC); now.")] = None,
     workspace: Annotated[str | None, typer.Option("--workspace", "-w", help="Only of this one.")] = None,
     recount: Annotated[bool, typer.Option("--exact", help="Count again from the topics; show what differs.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show questions, latency, citations, feedback, cost, approvals and tasks of a window."""
     end = _millis(until) if until else system_clock()
@@ -41,10 +41,10 @@ def insights(
     differences = compared(counted, true) if recount else []
     shown = summed(true if recount else counted)
     if as_json:
-        print(json.dumps({"since": start, "until": end, "exact": recount, "counts": shown.counts,
-                          "stages": {s: {"p50": _finite(quantile(b, 0.5)), "p95": _finite(quantile(b, 0.95))}
-                                     for s, b in sorted(shown.stages.items())},
-                          "differences": [asdict(d) for d in differences]}, indent=2))
+        show_json({"since": start, "until": end, "exact": recount, "counts": shown.counts,
+                   "stages": {s: {"p50": _finite(quantile(b, 0.5)), "p95": _finite(quantile(b, 0.95))}
+                              for s, b in sorted(shown.stages.items())},
+                   "differences": [asdict(d) for d in differences]})
         return
     _show(Console(highlight=False), shown, differences, recount)
 
