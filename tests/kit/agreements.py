@@ -8,9 +8,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from streams import answers, turns
 from tests.kit.gateway import Gateway, gateway, gateway_settings
-from tests.kit.pipeline import MAINS, PATIENCE, WORKSPACE, Pipeline, pipeline
+from tests.kit.pipeline import ANSWERING, INGEST, PATIENCE, WORKSPACE, Pipeline, pipeline
 from tests.kit.system import until
 
 ADMIN: dict[str, Any] = {"user": "adam", "groups": ("weir-admins",)}
@@ -39,11 +38,9 @@ def bodies() -> list[dict[str, Any]]:
 @asynccontextmanager
 async def agreements(home: Path, **options: Any) -> AsyncIterator[tuple[Pipeline, Gateway]]:
     """All processes, a gateway at which Robin Reader can sign in, and the documents searchable."""
-    MAINS.setdefault(turns.NAME, turns.main)
-    MAINS.setdefault(answers.NAME, answers.main)
     (home / "people.json").write_text(json.dumps([{"user": "robin", "name": "Robin Reader", "groups": ["publishers"]}]))
     async with pipeline(**options) as weir:
-        weir.start()
+        weir.start(*INGEST, *ANSWERING)
         async with gateway(gateway_settings(weir.settings, home)) as here:
             await here.call("PUT", f"/v1/workspaces/{WORKSPACE}", json={"title": "Agreements"}, **ADMIN)
             for body in bodies():

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from itertools import pairwise
 
@@ -13,10 +13,9 @@ import pytest
 
 from schemas import topics
 from schemas.events import Done, Outcome, Turn
-from streams import answers, turns
 from tests.kit.answers import Asker
 from tests.kit.embedding_server import EmbeddingServer, embedding_server
-from tests.kit.pipeline import MAINS, Pipeline, pipeline
+from tests.kit.pipeline import ANSWERING, INGEST, Pipeline, pipeline
 from tests.kit.versions import build, until, versions
 from weir.blobs import Blobs
 from weir.index import changes
@@ -35,16 +34,6 @@ TEXTS = {
 }
 ASKED = {"pump": "How many litres does the main pump move?", "leave": "When does unused leave end?",
          "invoice": "When is an invoice paid?", "tide": "How far do spring tides raise the water?"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def workers() -> Iterator[None]:
-    """Two workers answer, in this module alone: what other modules start is theirs to say."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, main in (("streams.answers", answers.main), ("another streams.answers", answers.main),
-                           ("streams.turns", turns.main)):
-            patch.setitem(MAINS, name, main)
-        yield
 
 
 @pytest.fixture
@@ -76,7 +65,7 @@ async def answered(asker: Asker, name: str) -> Done:
 
 async def test_a_thousand_questions_across_ten_cutovers_and_rollbacks(server: EmbeddingServer) -> None:
     async with pipeline(embed_url=server.url) as made, Asker(made.settings, made.producer) as asker:
-        made.start()
+        made.start(*INGEST, *ANSWERING, "another streams.answers")
         await library(made)
         await build(made, "openai:tiny")
         operator = versions(made)
@@ -144,7 +133,7 @@ async def _each_turn_names_its_version(made: Pipeline, asker: Asker) -> None:
 async def test_a_question_in_flight_ends_on_the_version_that_it_began_with(server: EmbeddingServer) -> None:
     # Nothing is remembered: the question that is held back has to reach the model.
     async with pipeline(embed_url=server.url, vector_cache_mb=0) as made, Asker(made.settings, made.producer) as asker:
-        made.start()
+        made.start(*INGEST, *ANSWERING, "another streams.answers")
         await library(made)
         await build(made, "openai:tiny")
         operator = versions(made)
@@ -171,7 +160,7 @@ async def _live(made: Pipeline, version: str) -> bool:
 async def test_a_record_that_mixes_two_versions_answers_nobody(server: EmbeddingServer) -> None:
     """Published past every check, as by another program."""
     async with pipeline(embed_url=server.url) as made, Asker(made.settings, made.producer) as asker:
-        made.start()
+        made.start(*INGEST, *ANSWERING, "another streams.answers")
         await library(made)
         v2 = await build(made, "openai:tiny")
         v1 = made.indexes.live()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -19,16 +18,15 @@ import aiohttp
 import pytest
 from confluent_kafka import ConsumerGroupState
 from confluent_kafka.admin import AdminClient
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, expect
 
 from schemas import keys, topics
 from schemas.events import Done, Feedback, Insight, Outcome, Person, Turn, TurnOutcome
 from tests.kit.answers import Asker
-from tests.kit.chromium import overflowing
+from tests.kit.chromium import overflowing, page_of
 from tests.kit.gateway import Gateway, free_port_base, gateway, gateway_settings
 from tests.kit.kafka import kafka, own_settings
 from tests.kit.rivers import RIVERS, WET, library
-from weir import identity
 from weir.answers.attempts import Effect
 from weir.clock import system_clock
 from weir.erasing import broker
@@ -229,22 +227,6 @@ def part(minute: int, workspace: str, number: int) -> Insight:
             "approved": 3, "denied": 1, "tasks": 2, "tasks_at_step_limit": number % 2})
 
 
-async def opened(chromium: Browser, here: Gateway, path: str, width: int) -> tuple[Page, list[str]]:
-    """A page that Pia has signed in to, and what was asked of others or forbidden by a policy."""
-    made = await (await chromium.new_context(viewport={"width": width, "height": 900})).new_page()
-    problems: list[str] = []
-    made.on("request", lambda r: None if r.url.startswith(here.url) else problems.append(r.url))
-    # The browser logs each refused call, which a person gets to read where they are; there are no views here.
-    made.on("console", lambda m: problems.append(m.text) if m.type == "error" and not re.search(
-        "status of (403|503)", m.text) else None)
-    made.on("pageerror", lambda e: problems.append(str(e)))
-    await made.goto(here.url + path)
-    await made.select_option("#person", "pia")
-    await made.fill("#code", identity.access_code(here.settings))
-    await made.press("#code", "Enter")
-    return made, problems
-
-
 @pytest.mark.browser
 @pytest.mark.asyncio(loop_scope="module")
 async def test_the_page_shows_the_figures_and_no_other_workspace(chromium: Browser, tmp_path: Path) -> None:
@@ -271,15 +253,16 @@ async def look(chromium: Browser, here: Gateway) -> None:
         await here.call("PUT", f"/v1/workspaces/{workspace}", json={"publishers": [publisher]}, user="adam",
                         groups=("weir-admins",))
     for width in (360, 1280):
-        made, problems = await opened(chromium, here, "/insights", width)
-        asked = made.locator(".small", has_text="Questions")
-        await expect(asked.locator("strong")).to_have_text(str(sum(8 + n % 7 for n in range(30))))
-        await expect(asked.locator("rect")).to_have_count(30)
-        await expect(made.locator(".small", has_text="Feedback").locator("strong")).to_have_text("60 / 30")
-        await expect(made.locator(".stages tr")).to_have_count(4)
-        await expect(made.locator("#workspaces li")).to_have_text(["All", "library"])
-        await made.get_by_role("button", name="Day").click()
-        await expect(made.locator("#state")).to_contain_text("8 minutes a point")
-        await made.goto(here.url + "/insights#workspace=secrets")
-        await expect(made.locator("#problem")).to_contain_text("you may not publish into 'secrets'")
-        assert (await overflowing(made), problems) == ([], [])
+        async with page_of(chromium, here, "pia", "/insights", tolerated="status of (403|503)",
+                           viewport={"width": width, "height": 900}) as made:
+            asked = made.locator(".small", has_text="Questions")
+            await expect(asked.locator("strong")).to_have_text(str(sum(8 + n % 7 for n in range(30))))
+            await expect(asked.locator("rect")).to_have_count(30)
+            await expect(made.locator(".small", has_text="Feedback").locator("strong")).to_have_text("60 / 30")
+            await expect(made.locator(".stages tr")).to_have_count(4)
+            await expect(made.locator("#workspaces li")).to_have_text(["All", "library"])
+            await made.get_by_role("button", name="Day").click()
+            await expect(made.locator("#state")).to_contain_text("8 minutes a point")
+            await made.goto(here.url + "/insights#workspace=secrets")
+            await expect(made.locator("#problem")).to_contain_text("you may not publish into 'secrets'")
+            assert await overflowing(made) == []
