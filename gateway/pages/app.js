@@ -77,8 +77,10 @@ function drawExamples() {
   }, text))));
 }
 
+/** A new conversation. An answer that is still being written goes on, and is found among the earlier ones. */
 function begin() {
-  Object.assign(state, { conversation: null, last: null });
+  Object.assign(state, { conversation: null, last: null, running: null });
+  busy(false);
   $("turns").replaceChildren();
   $("welcome").hidden = false;
   $("follow-hint").hidden = true;
@@ -93,7 +95,6 @@ function markCurrent() {
 }
 
 async function openConversation(conversation) {
-  if (state.running) return;
   begin();
   try {
     const { turns } = await call("GET", `/v1/conversations/${quoted(conversation)}`);
@@ -133,8 +134,9 @@ async function find(question) {
 async function ask(question, plain) {
   if (!state.conversation) $("turns").replaceChildren();
   if (!plain && !state.conversation) {
-    state.running = "routing";
+    const asked = (state.running = newId());
     const routed = await call("POST", "/v1/route", { text: question }).catch(() => null);
+    if (state.running !== asked) return; // another conversation was begun
     state.running = null;
     if (routed?.kind === "task") {
       suggestTask(question, routed.why);
@@ -185,8 +187,11 @@ function run(turn) {
   if (state.last) ask.follows = state.last;
   connection.ask(ask, (message) => {
     turn.take(message);
+    const ended = message.type === "done" || message.type === "error";
+    if (ended) setTimeout(loadConversations, 1500); // the list is a second behind
+    if (state.running !== request) return;
     if (message.type === "sources") announce(turn.stage);
-    if (message.type === "done" || message.type === "error") finished(turn, message);
+    if (ended) finished(turn, message);
   });
 }
 
@@ -197,10 +202,8 @@ function finished(turn, message) {
     Object.assign(state, { conversation: turn.conversation, last: turn.answer });
     $("follow-hint").hidden = false;
     announce(turn.text);
-    setTimeout(loadConversations, 1500); // the list is a second behind
   } else {
     announce(message.message);
-    if (["overloaded", "forbidden", "bad_request"].includes(message.code)) return;
   }
 }
 
