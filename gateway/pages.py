@@ -1,4 +1,4 @@
-"""The pages: a few static files, read and filled in once, and the policy that keeps a browser from running other things.
+"""The pages: a few static files, read and filled in once, and the policy that keeps a browser from running others.
 
 `pages/parts/` holds what the pages have in common; nothing of it is served by itself."""
 
