@@ -51,6 +51,7 @@ from weir.kafka.table import Table
 from weir.kafka.worker import Worker
 from weir.models.configured import model_from
 from weir.models.protocol import Embed
+from weir.models.reading import reader_from
 from weir.retrieval.pipeline import Retriever
 from weir.settings import Settings
 from weir.stores import elasticsearch, milvus
@@ -304,7 +305,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
     """
     indexes, workspaces = Indexes(settings), Table(settings, topics.WORKSPACES.named(settings.prefix))
     es, vectors, model = elasticsearch(settings), milvus(settings), model_from(settings)
-    views, turns = DocumentViews(es, settings), TurnViews(es, settings)
+    views, turns, reader = DocumentViews(es, settings), TurnViews(es, settings), reader_from(settings)
     retriever = Retriever(settings, es, vectors, views, live(indexes, workspaces), recipes=recipes(workspaces))
 
     def embedder(version: str) -> Embed:
@@ -313,7 +314,8 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
 
     answering = Answering(
         retriever, model, embedder=embedder,
-        history=lambda turn: turns.history(turn, HISTORY, HISTORY_WAIT), views=views, patience=settings.model_timeout)
+        history=lambda turn: turns.history(turn, HISTORY, HISTORY_WAIT), views=views, patience=settings.model_timeout,
+        reader=reader)
     await indexes.start()
     await workspaces.start()
     try:
@@ -321,6 +323,8 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
     finally:
         await retriever.close()
         await model.close()
+        if reader is not None:
+            await reader.close()
         await views.close()
         await vectors.close()
         await indexes.close()

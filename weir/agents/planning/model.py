@@ -14,8 +14,7 @@ from weir.agents.planning import prompts
 from weir.agents.planning.conversation import ASK, GIVE_UP, conversation, functions
 from weir.agents.planning.plan import Plan, Situation
 from weir.models.chat import ChatModel, Reply, chat_model
-from weir.models.openai import Prices
-from weir.models.protocol import ModelUnavailable
+from weir.models.protocol import ModelUnavailable, Prices
 from weir.settings import Settings
 
 MOST_TOKENS = 4096
