@@ -75,7 +75,8 @@ async def services(settings: Settings, producer: Producer, clock: Clock) -> Asyn
     open_answers = OpenAnswers(settings, limits, CatchUp(settings, clock))
     asking = Asking(settings, producer, open_answers, turns, sources, open_workspaces, clock)
     task_views = TaskViews(es, settings)
-    live = Live(settings, task_views)
+    decisions = DecisionViews(es, settings)
+    live = Live(settings, task_views, decisions)
     figures = insights.Insights(settings, clock)
     tasking = Tasking(settings, producer, live, task_views, open_workspaces, limits, clock)
     golden_sets = GoldenSets(settings, producer, clock)
@@ -88,7 +89,7 @@ async def services(settings: Settings, producer: Producer, clock: Clock) -> Asyn
             settings=settings, clock=clock, producer=producer, verifier=verifier, origins=Origins(settings),
             limits=limits, es=es, indexes=indexes, documents=documents_view, turns=turns, sources=sources,
             workspaces=open_workspaces, open_answers=open_answers, asking=asking, sessions=sessions.Sessions(),
-            tasks=task_views, decisions=DecisionViews(es, settings), usage=UsageViews(es, settings), live=live,
+            tasks=task_views, decisions=decisions, usage=UsageViews(es, settings), live=live,
             tasking=tasking, golden=golden_sets, evaluations=EvaluationViews(es, settings), insights=figures)
     finally:
         for close in reversed(started):

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from gateway.tail import Tail
-from gateway.task_wire import decision_message, event_message, task_message
+from gateway.task_wire import decision_message, event_message, task_message, waits_for
 from gateway.wire import Message
 from schemas import codec, topics
 from schemas.events import AgentEvent, AgentReply, AgentState, Decision, Person, TaskResult
@@ -23,7 +23,7 @@ from weir import telemetry
 from weir.errors import NotFound
 from weir.kafka.records import Raw
 from weir.settings import Settings
-from weir.views.decisions import may_see
+from weir.views.decisions import DecisionViews, may_see
 from weir.views.tasks import Task, TaskViews, live_task
 
 log = telemetry.logger(__name__)
@@ -55,8 +55,8 @@ class Watcher:
 class Live:
     """Waits for the engine's replies and tells watchers what happens."""
 
-    def __init__(self, settings: Settings, views: TaskViews) -> None:
-        self._views = views
+    def __init__(self, settings: Settings, views: TaskViews, proposals: DecisionViews) -> None:
+        self._views, self._proposals = views, proposals
         self._replies, self._decisions, self._state, self._events, self._results = (
             t.named(settings.prefix) for t in (topics.AGENT_REPLIES, topics.DECISIONS, topics.AGENT_STATE,
                                                topics.AGENT_EVENTS, topics.TASK_RESULTS))
@@ -101,7 +101,8 @@ class Live:
         return watcher
 
     async def watch_task(self, watcher: Watcher, task: str) -> None:
-        """Tells how the task stands now and each change from then on.
+        """Tells how the task stands now, with the proposals that it waits for, and each change from then on. What
+        happens in this very moment may be told twice.
 
         Raises:
             NotFound: there is no such task for this person.
@@ -116,7 +117,11 @@ class Live:
                 await self._tail.listen(topic, task)
                 watcher.listening.append((topic, task))
         watcher.send({"type": "watching", "task": task})
-        watcher.send(task_message((await self._views.get(task)) or found))
+        now = (await self._views.get(task)) or found
+        watcher.send(task_message(now))
+        for approval in waits_for(now):
+            if (decision := await self._proposals.wait(approval)) is not None:
+                watcher.send(decision_message(decision, watcher.person))
 
     def unwatch_task(self, watcher: Watcher, task: str) -> None:
         watcher.tasks.discard(task)

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from gateway.wire import Message
-from schemas.events import AgentEvent, AgentState, Artefact, Decision, Person
+from schemas.events import AgentEvent, Artefact, Decision, Person
 from weir.views.decisions import may_decide
 from weir.views.steps import Transcript
 from weir.views.tasks import Task
@@ -21,7 +21,7 @@ def shown_task(task: Task) -> dict[str, Any]:
         "limits": task.limits, "requested_at": task.requested_at, "updated_at": task.updated_at,
         "finished_at": task.result.finished_at if task.result else None, "text": task.text,
         "artefacts": [shown_artefact(a) for a in task.artefacts], "forked_from": task.forked_from or None,
-        "waits_for": _waits_for(state) if state else []}
+        "waits_for": waits_for(task)}
 
 
 def shown_steps(transcript: Transcript) -> dict[str, Any]:
@@ -66,6 +66,7 @@ def decision_message(decision: Decision, person: Person) -> Message:
     return {"type": "approval", **shown_decision(decision, person)}
 
 
-def _waits_for(state: AgentState) -> list[str]:
+def waits_for(task: Task) -> list[str]:
     """Ids of the open proposals."""
-    return [a for a in (state.approval, *(c.approval for c in state.calls)) if a]
+    state = task.state
+    return [a for a in (state.approval, *(c.approval for c in state.calls)) if a] if state else []

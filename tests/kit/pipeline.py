@@ -169,13 +169,17 @@ class Pipeline:
 
 
 @asynccontextmanager
-async def pipeline(model: str = FIRST_MODEL, **options: Any) -> AsyncIterator[Pipeline]:
-    """Topics, an index of this model and nothing running; all of it is removed at the end."""
+async def pipeline(embedder: str = FIRST_MODEL, **options: Any) -> AsyncIterator[Pipeline]:
+    """Topics, an index of this embedding model and nothing running; all of it is removed at the end.
+
+    Args:
+        options: settings that differ.
+    """
     settings = Settings(**{"prefix": f"t-{secrets.token_hex(4)}-", "kafka_partitions": 3, **options})
     await ensure_topics(settings)
     es, client, indexes = elasticsearch(settings), milvus(settings), Indexes(settings)
     async with Producer(settings) as producer:
-        await declare_initial(settings, producer, system_clock, model)
+        await declare_initial(settings, producer, system_clock, embedder)
         await indexes.start()
         await indexes.declared()
         made = Pipeline(settings, producer, es, client, indexes)
