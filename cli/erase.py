@@ -4,7 +4,6 @@ the stores and the blobs."""
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -17,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cli.terminal import AsJson, operator, show_json
+from cli.terminal import AsJson, json_text, operator, show_json
 from weir import settings as settings_module
 from weir.blobs import Blobs
 from weir.clock import system_clock
@@ -58,7 +57,7 @@ def erase_(
     tell = Console(stderr=True, highlight=False)
     made = asyncio.run(_erased(settings_module.load(), target, tell))
     if keep is not None:
-        keep.write_text(json.dumps(made.to_json(), ensure_ascii=False, indent=2))
+        keep.write_text(json_text(made.to_json()))
     if as_json:
         show_json(made.to_json())
     else:

@@ -22,8 +22,12 @@ def operator() -> str:
         return "cli:operator"
 
 
+def json_text(found: Any) -> str:
+    return json.dumps(found, ensure_ascii=False, indent=2, default=str)
+
+
 def show_json(found: Any) -> None:
-    print(json.dumps(found, ensure_ascii=False, indent=2, default=str))
+    print(json_text(found))
 
 
 def when(milliseconds: int | None) -> str:

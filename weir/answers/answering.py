@@ -21,10 +21,10 @@ from weir.answers.followups import standalone_of
 from weir.answers.release import Released, Timer, release
 from weir.clock import day_of
 from weir.errors import ModelError, Unavailable
-from weir.models.protocol import Asked, Embed, Exchange, LanguageModel, Piece
+from weir.models.protocol import NOTHING, Asked, Embed, Exchange, LanguageModel, Piece
 from weir.models.reading import QuestionReader
 from weir.retrieval.pipeline import Controls, Retrieved, Retriever
-from weir.retrieval.questions import NOTHING, Reading
+from weir.retrieval.questions import Reading
 from weir.retrieval.views import DocumentViews
 
 log = telemetry.logger(__name__)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from schemas.events import Citation, Cited, Delta, Source
 from weir.answers.citations import Marked, MarkerParser, by_number, citation
 from weir.errors import BadRequest
-from weir.models.protocol import Asked, ModelUnavailable, NotInSources, Piece, Quote, Text, Usage
+from weir.models.protocol import NOTHING, Asked, ModelUnavailable, NotInSources, Piece, Quote, Text, Usage
 
 INTERVAL = 0.030
 """Seconds between two deltas: often enough to look like writing, seldom enough for the log."""
@@ -25,7 +25,7 @@ class Released:
     text: str = ""
     citations: list[Citation] = field(default_factory=list)
     not_in_sources: bool = False
-    usage: Usage = field(default_factory=lambda: Usage(0, 0))
+    usage: Usage = NOTHING
     unsupported: int = 0
     """Citations that the model gave and no source supported."""
     first_text: float | None = None

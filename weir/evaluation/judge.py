@@ -6,19 +6,17 @@ two times yes or no: a scale would have to be explained to people before they co
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import orjson
 
 from schemas.events import Agreement, GoldenQuestion, QuestionResult, Turn, TurnOutcome
 from weir import telemetry
 from weir.errors import ModelError
 from weir.evaluation import prompts
 from weir.evaluation.statistics import kappa
-from weir.models.chat import ChatModel, Function, chat_model
+from weir.models.chat import ChatModel, Function, chat_model, json_in, marked
 from weir.models.chat import Turn as Said
 from weir.models.extractive import Extractive
 from weir.models.protocol import ModelUnavailable
@@ -64,7 +62,7 @@ class Judge:
         told = [Said("user", _told(question, passages, answer, accepted))]
         for attempt in range(1, TRIES + 1):
             reply = await self._model.reply(system, told, [VERDICT], MOST_TOKENS)
-            said = next((call.arguments for call in reply.calls if call.tool == VERDICT.name), reply.text)
+            said = reply.said(VERDICT)
             if (found := _opinion(said)) is not None:
                 return found
             log.warning("the judge gave no verdict", attempt=attempt, said=said[:200])
@@ -125,18 +123,16 @@ def _cited(turn: Turn) -> list[str]:
 
 
 def _told(question: str, passages: Sequence[str], answer: str, accepted: Sequence[str]) -> str:
-    """What the judge reads. Each part stands between marks that its text cannot hold."""
+    """What the judge reads."""
     text = "\n\n".join(passages)[:MOST_CHARS] or "(it cites nothing)"
-    parts = [("question", question), ("passages", text), *(("accepted answer", a) for a in accepted),
-             ("answer", answer)]
-    mark = hashlib.sha256("\0".join(text for _, text in parts).encode()).hexdigest()[:12]
-    return "\n\n".join(f"<{name} {mark}>\n{text}\n</{name} {mark}>" for name, text in parts)
+    return marked([("question", question), ("passages", text), *(("accepted answer", a) for a in accepted),
+                   ("answer", answer)])
 
 
 def _opinion(said: str) -> Opinion | None:
     """What the model said, by the function or as JSON in its text."""
     try:
-        found = orjson.loads(said[said.find("{"):said.rfind("}") + 1])
+        found = json_in(said)
     except ValueError:
         return None
     if not isinstance(found, dict) or not all(isinstance(found.get(n), bool) for n in ("faithful", "relevant")):

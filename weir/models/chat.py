@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+import orjson
 
 from weir.errors import SettingsError
 from weir.settings import Settings
@@ -62,6 +65,10 @@ class Reply:
     received: Any
     """The reply as received."""
 
+    def said(self, function: Function) -> str:
+        """The arguments of its call of a function, or its text where it wrote instead of calling."""
+        return next((call.arguments for call in self.calls if call.tool == function.name), self.text)
+
 
 class ChatModel(Protocol):
     """A provider's model."""
@@ -94,3 +101,18 @@ def chat_model(settings: Settings) -> ChatModel:
     made = OpenAIChat if kind == "openai" else AnthropicChat
     return made(name, key=secret.get_secret_value() if secret else "", url=settings.model_url,
                 timeout=settings.model_timeout)
+
+
+def marked(parts: Sequence[tuple[str, str]]) -> str:
+    """Named texts for a model to read, each between marks that none of them can hold."""
+    mark = hashlib.sha256("\0".join(text for _, text in parts).encode()).hexdigest()[:12]
+    return "\n\n".join(f"<{name} {mark}>\n{text}\n</{name} {mark}>" for name, text in parts)
+
+
+def json_in(said: str) -> Any:
+    """The object that a model wrote, also with words around it.
+
+    Raises:
+        ValueError: there is none.
+    """
+    return orjson.loads(said[said.find("{"):said.rfind("}") + 1])

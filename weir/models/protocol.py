@@ -83,6 +83,9 @@ class Usage:
     """In the currency of the configured prices."""
 
 
+NOTHING = Usage(0, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Prices:
     """Cost of a million tokens."""

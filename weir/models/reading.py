@@ -6,15 +6,12 @@ What the model says only changes what is looked for. Filters, access and the rec
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-import orjson
-
 from weir.errors import ModelError
 from weir.models import prompts
-from weir.models.chat import ChatModel, Function, Reply, Turn, chat_model
+from weir.models.chat import ChatModel, Function, Reply, Turn, chat_model, json_in, marked
 from weir.models.extractive import Extractive
 from weir.models.protocol import ModelUnavailable, Prices
 from weir.retrieval.questions import MOST_PARTS, MOST_SPELLINGS, Difficulty, Reading
@@ -48,21 +45,20 @@ class QuestionReader:
         Raises:
             ModelError: the model refused, is away, is too slow, or does not say what it was asked for.
         """
-        told = [Turn("user", _told(question, before))]
+        told = [Turn("user", marked([*(("before", text) for text in before), ("question", question)]))]
         try:
             reply = await asyncio.wait_for(
                 self._model.reply(prompts.system_prompt(self._prompt), told, [QUESTION], MOST_TOKENS), self._patience)
         except TimeoutError as e:
             raise ModelUnavailable(f"{self._model.name} did not read the question within {self._patience:g} s") from e
-        said = next((call.arguments for call in reply.calls if call.tool == QUESTION.name), reply.text)
-        return self._reading(said, reply)
+        return self._reading(reply)
 
     async def close(self) -> None:
         await self._model.close()
 
-    def _reading(self, said: str, reply: Reply) -> Reading:
+    def _reading(self, reply: Reply) -> Reading:
         try:
-            found = orjson.loads(said[said.find("{"):said.rfind("}") + 1])
+            found = json_in(reply.said(QUESTION))
             standalone = _text(found["standalone"])
             parts = _texts(found["parts"], MOST_PARTS)
             unclear, choices = str(found["unclear"]).strip(), _texts(found["choices"], MOST_CHOICES)
@@ -85,13 +81,6 @@ def reader_from(settings: Settings) -> QuestionReader | None:
         return None
     prices = Prices(settings.model_price_in, settings.model_price_out)
     return QuestionReader(chat_model(settings), prices, settings.question_timeout)
-
-
-def _told(question: str, before: Sequence[str]) -> str:
-    """What the model reads. Each question stands between marks that its text cannot hold."""
-    mark = hashlib.sha256("\0".join([*before, question]).encode()).hexdigest()[:12]
-    parts = [*(("before", text) for text in before), ("question", question)]
-    return "\n\n".join(f"<{name} {mark}>\n{text}\n</{name} {mark}>" for name, text in parts)
 
 
 def _text(value: Any) -> str:

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from weir.answers.followups import standalone
 from weir.answers.terms import terms, words
-from weir.models.protocol import Usage
+from weir.models.protocol import NOTHING, Usage
 from weir.retrieval.recipe import MOST_ROWS, Recipe
 
 MOST_PARTS = 4
@@ -41,9 +41,6 @@ _ENDINGS = [(re.compile(pattern), other) for pattern, other in (
     (r"ence(s?)$", r"ense\1"), (r"ense(s?)$", r"ence\1"), (r"ll(ed|ing|er)$", r"l\1"))]
 _LONG = 6
 """Shorter words end like this by chance."""
-
-
-NOTHING = Usage(0, 0)
 
 
 class Difficulty(StrEnum):
