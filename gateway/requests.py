@@ -91,11 +91,22 @@ class DocumentBody(Body):
         return {k: (as_date(v) or v) if isinstance(v, str) else v for k, v in self.metadata.items()}
 
 
+class ReuseBody(Body):
+    """Which answers may be given again to whoever asks the same with the same access."""
+
+    kinds: Annotated[list[Literal[
+        "how", "how-much", "what", "which", "who", "where", "when", "why", "whether", "request"]], Field(min_length=1)]
+    semantic: bool = False
+    similarity: Annotated[float, Field(ge=0.5, le=1)] = 0.85
+    hours: Annotated[int, Field(ge=1, le=720)] = 24
+
+
 class WorkspaceBody(Body):
     title: Annotated[str, Field(max_length=200)] = ""
     index: Name = "main"
     readers: Annotated[list[str], Field(max_length=1000)] = ["everyone"]
     publishers: Annotated[list[str], Field(max_length=1000)] | None = None
+    reuse: ReuseBody | None = None
 
 
 class FeedbackBody(Body):

@@ -109,7 +109,8 @@ def frame_message(received: Received, *, kind: str | None = None) -> Message:
                 "outcome": body.outcome, "text": body.text, "sources": body.sources, "citations": body.citations,
                 "notices": body.notices, "model": body.model, "prompt": body.prompt, "index": body.index,
                 "index_version": body.index_version, "tokens_in": body.tokens_in, "tokens_out": body.tokens_out,
-                "cost": body.cost, "timings": body.timings, "explain": json_text(body.explain)})
+                "cost": body.cost, "timings": body.timings, "explain": json_text(body.explain),
+                "earlier": body.earlier})
         case Failed() as body:
             return _message("error", received, {"code": body.code, "message": body.message,
                                                 "retriable": body.retriable, "retry_after": body.retry_after})
@@ -128,7 +129,8 @@ def turn_messages(turn: Turn, partition: int) -> list[Message]:
     else:
         end = {"type": "done", **base, "outcome": turn.outcome, **whole, "model": turn.model, "prompt": turn.prompt,
                "index": turn.index, "index_version": turn.index_version, "tokens_in": turn.tokens_in,
-               "tokens_out": turn.tokens_out, "cost": turn.cost, "timings": turn.timings, "explain": None}
+               "tokens_out": turn.tokens_out, "cost": turn.cost, "timings": turn.timings, "explain": None,
+               "earlier": turn.earlier}
     return [snapshot, end]
 
 

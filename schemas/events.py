@@ -644,6 +644,22 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """The answer that is given again."""
+
+    turn: str
+    """Id of its turn."""
+    question: str
+    """Its question."""
+    asked_at: int
+    """When that was asked, in milliseconds since the epoch."""
+    similarity: float
+    """Cosine of the two questions; 1 where they are the same."""
+    cost: float = 0.0
+    """What the model cost then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
     """The answer is complete. Carries all of it, so that a turn is a fold."""
 
@@ -675,6 +691,10 @@ class Done:
     """Milliseconds by stage."""
     explain: str | None = None
     """The path of retrieval as JSON, where it was asked for."""
+    reuse: str = ""
+    """Under what it may be given again: a hash of access, filters, model, prompt and index version; empty where it may not."""
+    earlier: Earlier | None = None
+    """The answer that this one repeats."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -723,6 +743,36 @@ class Audit:
     """When, in milliseconds since the epoch."""
     detail: str = ""
     """More, as JSON."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheCounts:
+    """One cache and workspace."""
+
+    cache: str
+    """`retrieval` or `answers`."""
+    workspace: str
+    """Name of the workspace."""
+    lookups: dict[str, int]
+    """Lookups by what came of them: a hit (`hit`, `exact`, `semantic`) or why not."""
+    evictions: dict[str, int]
+    """Entries that were thrown away, by reason."""
+    saved: float = 0.0
+    """Cost of the model's calls that were not made."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheFigures:
+    """What the caches of one answers worker did in a while. Topic `cache-figures`."""
+
+    worker: str
+    """The worker."""
+    since: int
+    """Beginning of the while, in milliseconds since the epoch."""
+    until: int
+    """Its end."""
+    caches: list[CacheCounts]
+    """What changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1681,6 +1731,10 @@ class Turn:
     """Milliseconds by stage."""
     attempts: int = 1
     """Attempts it took."""
+    reuse: str = ""
+    """Under what it may be given again: a hash of access, filters, model, prompt and index version; empty where it may not."""
+    earlier: Earlier | None = None
+    """The answer that this one repeats."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1714,6 +1768,20 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reuse:
+    """When an answer may be given again to whoever asks the same with the same access."""
+
+    kinds: list[str]
+    """Kinds of questions for which it may: `weir/caches/kinds.py` has them."""
+    semantic: bool = False
+    """Whether also for a question in other words."""
+    similarity: float = 0.85
+    """Least cosine of two questions that count as one."""
+    hours: int = 24
+    """How old the answer may be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
     """Settings of a workspace. Topic `workspaces`."""
 
@@ -1731,6 +1799,8 @@ class Workspace:
     """Groups whose members may ask in it."""
     publishers: list[str] = field(default_factory=lambda: ["publishers"])
     """Groups whose members may publish into it."""
+    reuse: Reuse | None = None
+    """Which answers may be given again; null for none."""
 
 
 EVENTS: tuple[type, ...] = (
@@ -1740,6 +1810,7 @@ EVENTS: tuple[type, ...] = (
     AgentState,
     AnswerFrame,
     Audit,
+    CacheFigures,
     CancelAnswer,
     ClaimCheck,
     DeadLetter,

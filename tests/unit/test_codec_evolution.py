@@ -20,6 +20,9 @@ ADDED_SINCE: dict[str, dict[str, Any]] = {
     "DocumentPublished.1": {"clearance": 0},
     "Index.1": {"previous": None, "offsets": {}, "dropping": [], "numbered": 0},
     "DocumentStatus.1": {"index_version": None, "count": 0},
+    "AnswerFrame.1": {},
+    "Turn.1": {"reuse": "", "earlier": None},
+    "Workspace.1": {"reuse": None},
     "Usage.1": {"task": None, "step": 0, "tool": ""},
 }
 """What the fields that a past version lacks are read as."""
@@ -39,6 +42,8 @@ def test_golden_bytes_are_read_as_todays_type(path: Path) -> None:
             expected = replace(expected, **added)
             if isinstance(expected, events.Index):
                 expected = replace(expected, versions=[replace(v, probe=[]) for v in expected.versions])
+            if isinstance(expected, events.AnswerFrame) and isinstance(expected.body, events.Done):
+                expected = replace(expected, body=replace(expected.body, reuse="", earlier=None))
     assert codec.decode(path.read_bytes()) == expected, "a past schema is gone: keep it in schemas/avro/past"
 
 

@@ -17,6 +17,7 @@ from weir import telemetry
 from weir.access import may_read
 from weir.answers.followups import standalone_of
 from weir.answers.release import Released, Timer, release
+from weir.caches.answers import AnswerCache
 from weir.errors import Unavailable
 from weir.models.protocol import Asked, Embed, Exchange, LanguageModel
 from weir.retrieval.pipeline import DocumentViews, Retrieved, Retriever
@@ -42,6 +43,8 @@ class Answering:
     patience: float
     """Seconds to wait for a language model's next token."""
     timer: Timer = time.perf_counter
+    cache: AnswerCache | None = None
+    """Where earlier answers are looked for; None answers each question anew."""
 
     async def answer(self, question: QuestionAsked, progress: Released | None = None) -> AsyncGenerator[Body, None]:
         """The bodies of the frames after `Accepted`: sources, text with citations, the end.
@@ -59,6 +62,12 @@ class Answering:
             question.workspace, whole, question.person, question.filters, question.limit, True,
             None if question.search_only else self.model.context_chars)
         retrieved = self.timer()
+        space = self.cache.space(question, found, self.model) if self.cache is not None else ""
+        if self.cache is not None and space and (hit := await self.cache.find(space, question, found)) is not None:
+            out.text, out.citations, out.first_text = hit.turn.text, list(hit.turn.citations), self.timer()
+            for body in hit.bodies(found, lambda: self._timings(started, retrieved, found, out)):
+                yield body
+            return
         notices = [*past.notices, *found.notices]
         yield Sources(sources=found.sources, notices=notices)
         if not question.search_only:
@@ -69,13 +78,16 @@ class Answering:
                     yield body
             if not out.citations and not out.not_in_sources:
                 notices.append(UNBACKED)
+        yield self.done(question, found, out, notices, self._timings(started, retrieved, found, out), space)
+
+    def _timings(self, started: float, retrieved: float, found: Retrieved, out: Released) -> dict[str, float]:
         timings = {**found.timings, "retrieval": _millis(started, retrieved), "total": _millis(started, self.timer())}
         if out.first_text is not None:
             timings["first_text"] = _millis(started, out.first_text)
-        yield self.done(question, found, out, notices, timings)
+        return timings
 
     def done(self, question: QuestionAsked, found: Retrieved, out: Released, notices: list[str],
-             timings: dict[str, float]) -> Done:
+             timings: dict[str, float], reuse: str = "") -> Done:
         outcome = (Outcome.SEARCHED if question.search_only else
                    Outcome.NOT_IN_SOURCES if out.not_in_sources else Outcome.ANSWERED)
         return Done(
@@ -83,7 +95,7 @@ class Answering:
             model="" if question.search_only else self.model.name,
             prompt="" if question.search_only else self.model.prompt, index=found.index,
             index_version=found.index_version, tokens_in=out.usage.tokens_in, tokens_out=out.usage.tokens_out,
-            cost=out.usage.cost, timings={name: round(millis, 2) for name, millis in timings.items()},
+            cost=out.usage.cost, reuse=reuse, timings={name: round(millis, 2) for name, millis in timings.items()},
             explain=json.dumps(found.explain) if question.explain and found.explain else None)
 
     async def _past(self, question: QuestionAsked) -> _Past:

@@ -66,6 +66,13 @@ class DocumentViews(Protocol):
 
 Live = Callable[[str], tuple[str, IndexVersion]]
 """Workspace to the name of its index and the version of it that answers."""
+Searching = Callable[[IndexVersion, Query, Stores, Guard, Stopwatch], Awaitable[Searched]]
+"""How the candidates are found: as by `search`."""
+
+
+async def anew(_: IndexVersion, query: Query, stores: Stores, guard: Guard, watch: Stopwatch) -> Searched:
+    """Asks the stores."""
+    return await search(query, stores, guard, watch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +93,9 @@ class Retriever:
     """Finds passages in the live version of the index that serves a workspace."""
 
     def __init__(self, settings: Settings, es: AsyncElasticsearch, milvus: Milvus, views: DocumentViews, live: Live,
-                 timer: Timer = time.perf_counter) -> None:
+                 timer: Timer = time.perf_counter, searching: Searching = anew) -> None:
         self._settings, self._es, self._milvus, self._views = settings, es, milvus, views
-        self._live, self._timer = live, timer
+        self._live, self._timer, self._searching = live, timer, searching
         self._guard = Guard(timer)
         self._stores: dict[str, tuple[IndexVersion, Stores]] = {}
         self._embedders: list[Embeds] = []
@@ -118,7 +125,7 @@ class Retriever:
         index, version = self._live(workspace)
         stores = self.stores(version)
         query = Query(workspace, question, person, filters)
-        searched = await search(query, stores, self._guard, watch)
+        searched = await self._searching(version, query, stores, self._guard, watch)
         with watch.stage("fuse"):
             fused = fuse(searched.to_fuse(stores.recipe), stores.recipe)
         ranked = [searched.found[i] for i in fused.order]

@@ -1,0 +1,1 @@
+"""Results that are used again, each only where asking anew would say the same."""
