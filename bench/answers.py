@@ -20,7 +20,7 @@ import aiohttp
 import numpy as np
 import uvloop
 
-from bench.common import ASKS_EACH, finish, percentile, show, target
+from bench.common import ASKS_EACH, anew, finish, percentile, show, target
 from schemas.events import Delta, Person, QuestionAsked
 from streams.answers import Parts, parts
 from weir import identity
@@ -42,7 +42,11 @@ class Socket:
         self._socket = socket
 
     async def first_text(self, workspace: str, question: str) -> float:
-        """Milliseconds from asking to the first frame with text; returns when the answer has ended.
+        """Milliseconds from asking to the first frame with text of an answer that is made anew."""
+        return (await self.answer(workspace, anew(question)))[0]
+
+    async def answer(self, workspace: str, question: str) -> tuple[float, dict[str, Any]]:
+        """Milliseconds from asking to the first frame with text, and the last frame.
 
         Raises:
             WeirError: the answer failed.
@@ -55,7 +59,7 @@ class Socket:
             if kind == "delta" and not first:
                 first = (time.perf_counter() - began) * 1000
             elif kind == "done":
-                return first
+                return first, frame
             elif kind == "error":
                 raise WeirError(f"{question!r} failed: {frame['message']}")
         raise WeirError("the gateway closed the session in the middle of an answer")

@@ -16,7 +16,7 @@ export class Turn {
     Object.assign(this, {
       question, workspace, retry, curates, text: "", sources: [], citations: [], notices: [], outcome: null, failed: null,
       answer: null, conversation: null, stage: "Asking…", spent: null, good: null,
-      golden: null,
+      golden: null, earlier: null,
     });
     this.heading = make("h2", { tabIndex: -1 }, question);
     this.body = make("div");
@@ -28,7 +28,7 @@ export class Turn {
     const made = new Turn(turn.question, turn.workspace, options);
     Object.assign(made, {
       text: turn.text, sources: turn.sources, citations: turn.citations, notices: turn.notices, answer: turn.turn,
-      conversation: turn.conversation, failed: turn.failed, stage: null,
+      conversation: turn.conversation, failed: turn.failed, stage: null, earlier: turn.earlier ?? null,
       outcome: turn.failed ? "failed" : turn.outcome,
     });
     made.draw();
@@ -67,7 +67,7 @@ export class Turn {
       case "done":
         Object.assign(this, {
           text: message.text, sources: message.sources, citations: message.citations, notices: message.notices,
-          outcome: message.outcome, stage: null, spent: message.timings.total ?? null,
+          outcome: message.outcome, stage: null, spent: message.timings.total ?? null, earlier: message.earlier ?? null,
         });
         break;
       case "error":
@@ -90,7 +90,8 @@ export class Turn {
 
   #parts() {
     return [
-      ...this.notices.map((notice) => make("p", { class: "notice" }, notice)),
+      this.earlier ? make("p", { class: "notice earlier" }, ...this.#earlier()) : null,
+      ...this.notices.slice(this.earlier ? 1 : 0).map((notice) => make("p", { class: "notice" }, notice)),
       this.stage && !this.text ? make("p", { class: "progress" }, this.stage) : null,
       this.#said(),
       this.failed ? this.#failure() : null,
@@ -98,6 +99,15 @@ export class Turn {
       this.ended && !this.failed && this.answer ? this.#after() : null,
       this.golden,
     ];
+  }
+
+  /** What the first notice of a repeated answer says, with the time as it is here. */
+  #earlier() {
+    const { question, asked_at: at, similarity } = this.earlier;
+    const to = similarity === 1 ? " to the same question" : this.notices[0]?.includes(question) ? ` to “${question}”` : "";
+    const date = make("time", { dateTime: new Date(at).toISOString() }, new Date(at).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" }));
+    return [make("strong", {}, "An earlier answer"), to, ", asked on ", date,
+      ". Its sources have not changed since."];
   }
 
   #said() {

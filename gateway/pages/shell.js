@@ -23,6 +23,7 @@ export async function arrive() {
     $("menu").focus();
   });
   $("shell").hidden = false;
+  document.querySelector(".pages [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
   call("GET", "/v1/workspaces").then(({ workspaces }) => showPages(workspaces)).catch(() => {});
   return session.person;
 }
@@ -37,7 +38,7 @@ export function openSide(open) {
 /** Shows the way to the pages that are for those who may publish. Returns the workspaces where this person may. */
 export function showPages(workspaces) {
   const curated = new Set(workspaces.filter((w) => w.may_publish).map((w) => w.workspace));
-  $("to-evaluations").hidden = curated.size === 0 && $("to-evaluations").ariaCurrent !== "page";
+  for (const link of [$("to-evaluations"), $("to-caches")]) link.hidden = curated.size === 0 && link.ariaCurrent !== "page";
   return curated;
 }
 

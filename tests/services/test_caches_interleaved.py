@@ -158,6 +158,15 @@ class Lane:
             assert known.text.split(". ")[0] in ended.text, f"{thing}: {ended.text!r} is not from {known.text!r}"
 
 
+async def outages(made: Pipeline) -> None:
+    """Now and then nobody reads documents: the access view knows what neither stores nor evictions do."""
+    while True:
+        await asyncio.sleep(4)
+        await made.stop("streams.documents")
+        await asyncio.sleep(2)
+        made.start("streams.documents")
+
+
 async def test_a_thousand_steps_never_give_a_stale_or_forbidden_answer() -> None:
     async with pipeline() as made, Asker(made.settings, made.producer) as asker:
         lanes = [Lane(f"lane-{n}", made, asker, random.Random(SEED * 100 + n), STEPS // LANES) for n in range(LANES)]
@@ -167,9 +176,14 @@ async def test_a_thousand_steps_never_give_a_stale_or_forbidden_answer() -> None
                 reuse=Reuse(kinds=["what"], semantic=True, similarity=0.8)))
         made.start()
         await made.searchable("first", (await made.publish("first", "Everything runs.")).offset)
-        async with asyncio.TaskGroup() as group:
-            for lane in lanes:
-                group.create_task(lane.run())
+        lagging = asyncio.create_task(outages(made))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for lane in lanes:
+                    group.create_task(lane.run())
+        finally:
+            lagging.cancel()
+            await asyncio.gather(lagging, return_exceptions=True)
         seen = sum((lane.seen for lane in lanes), Counter[str]())
         print(dict(seen))
         # Otherwise nothing was tested.
