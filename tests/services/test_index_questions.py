@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,8 @@ pytestmark = [pytest.mark.services, pytest.mark.timeout(600)]
 
 MAINS.update({"streams.answers": answers.main, "streams.turns": turns.main, "another streams.answers": answers.main})
 QUESTIONS, IN_FLIGHT, CHANGES = 1000, 8, 20
+ANEW: dict[str, Any] = {"kept_searches": 0}
+"""Each search is made, though the questions are few."""
 TEXTS = {
     "pump": "The main pump moves ninety litres a second.",
     "leave": "Unused leave ends in March of the following year.",
@@ -66,7 +69,7 @@ async def answered(asker: Asker, name: str) -> Done:
 
 
 async def test_a_thousand_questions_across_ten_cutovers_and_rollbacks(server: EmbeddingServer) -> None:
-    async with pipeline(embed_url=server.url) as made, Asker(made.settings, made.producer) as asker:
+    async with pipeline(embed_url=server.url, **ANEW) as made, Asker(made.settings, made.producer) as asker:
         made.start()
         await library(made)
         await build(made, "openai:tiny")
@@ -129,7 +132,7 @@ async def _each_turn_names_its_version(made: Pipeline, asker: Asker) -> None:
 
 
 async def test_a_question_in_flight_ends_on_the_version_that_it_began_with(server: EmbeddingServer) -> None:
-    async with pipeline(embed_url=server.url) as made, Asker(made.settings, made.producer) as asker:
+    async with pipeline(embed_url=server.url, **ANEW) as made, Asker(made.settings, made.producer) as asker:
         made.start()
         await library(made)
         await build(made, "openai:tiny")
@@ -150,13 +153,34 @@ async def test_a_question_in_flight_ends_on_the_version_that_it_began_with(serve
         await until(lambda: _answers(asker, "v1"), "the rollback")
 
 
+async def test_a_search_of_one_version_is_never_used_for_another(server: EmbeddingServer) -> None:
+    async with pipeline(embed_url=server.url) as made, Asker(made.settings, made.producer) as asker:
+        made.start()
+        await library(made)
+        await build(made, "openai:tiny")
+        operator = versions(made)
+        wanted: dict[str, list[float]] = {}
+        for version in ("v1", "v2", "v1", "v2"):
+            await until(lambda version=version: _used_again(asker, version), f"searches of {version}")  # type: ignore[misc]  # bound now
+            found = [cosines(await answered(asker, name))[name] for name in ASKED]
+            assert found == pytest.approx(wanted.setdefault(version, found), abs=2e-3)
+            await (operator.cutover("v2") if version == "v1" else operator.rollback())
+        assert wanted["v1"] != pytest.approx(wanted["v2"], abs=0.05)
+
+
+async def _used_again(asker: Asker, version: str) -> bool:
+    """Whether every question is answered from that version, by a search that was made before."""
+    ended = [await answered(asker, name) for name in ASKED]
+    return all(done.index_version == version and "dense" not in done.timings for done in ended)
+
+
 async def _live(made: Pipeline, version: str) -> bool:
     return made.indexes.live().name == version
 
 
 async def test_a_record_that_mixes_two_versions_answers_nobody(server: EmbeddingServer) -> None:
     """Published past every check, as by another program."""
-    async with pipeline(embed_url=server.url) as made, Asker(made.settings, made.producer) as asker:
+    async with pipeline(embed_url=server.url, **ANEW) as made, Asker(made.settings, made.producer) as asker:
         made.start()
         await library(made)
         v2 = await build(made, "openai:tiny")

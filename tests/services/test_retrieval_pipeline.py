@@ -256,7 +256,7 @@ async def test_without_the_keyword_search_it_answers_by_vectors_and_says_so(syst
     stores = retriever.stores(system.version)
     deaf = Deaf(elasticsearch(system.settings), system.settings, system.version.keyword_index)
     hearing_nothing = type(stores)(stores.recipe, stores.embedder, deaf, stores.dense)
-    retriever._stores = dict.fromkeys(retriever._stores, hearing_nothing)
+    retriever._stores = {name: (version, hearing_nothing) for name, (version, _) in retriever._stores.items()}
     try:
         found = await retriever.retrieve("topics", "How many days of leave do employees have?", READER)
         assert found.sources[0].passage == "leave-0"

@@ -1,30 +1,35 @@
 """The answer cache from the log: finished turns put answers in, erased ones take them out.
 
 Nothing waits for this: a worker that has just started answers at once, and finds what the log of the last hours holds
-as it reads it.
+as it reads it. Turns are decoded on a thread of their own, which waits until what it read before has been taken, so
+that a day's turns neither hold questions up nor pile up in memory.
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import Callable
 
 from schemas import keys, topics
 from schemas.events import Reuse, Turn
 from weir import telemetry
-from weir.answers.tail import Tail
 from weir.blobs import Blobs
-from weir.caches.answers import HOUR, AnswerCache
+from weir.caches.answers import HOUR, AnswerCache, fit
 from weir.clock import Clock
 from weir.errors import InputError, Unavailable
+from weir.kafka.follow import Follower
 from weir.kafka.records import Decoder, Raw
 from weir.settings import Settings
-from weir.views.freshness import end_offsets_of
 
 PAUSE = 2.0
 """Seconds between two looks whether a workspace wants answers to be given again, and before another try."""
 
 log = telemetry.logger(__name__)
+
+Read = Raw | tuple[str, Turn | None]
+"""A turn's id, with it where it may be given again; as bytes where it travels as a claim check."""
 
 
 class Filling:
@@ -33,41 +38,61 @@ class Filling:
     def __init__(self, settings: Settings, cache: AnswerCache, wanted: Callable[[], list[Reuse]], clock: Clock) -> None:
         self._settings, self._cache, self._wanted, self._clock = settings, cache, wanted, clock
         self._decoder = Decoder(settings, Blobs(settings))
-        self._arrived: asyncio.Queue[list[Raw]] = asyncio.Queue()
 
     async def run(self) -> None:
         """Until it is cancelled."""
         while not self._wanted():  # noqa: ASYNC110  # a table of the log, not an event
             await asyncio.sleep(PAUSE)
-        topic = topics.TURNS.named(self._settings.prefix)
-        tail = Tail(self._settings, topic, self._arrived.put_nowait)
-        tail.start()
+        since = self._clock() - max(reuse.hours for reuse in self._wanted()) * HOUR
+        self._loop = asyncio.get_running_loop()
+        follower = Follower(self._settings, topics.TURNS.named(self._settings.prefix), self._read, lambda: None,
+                            since=since)
+        thread = threading.Thread(target=self._follow, args=(follower,), name="turns", daemon=True)
+        thread.start()
         try:
-            await self._follow(tail, topic)
-            while True:
-                for raw in await self._arrived.get():
-                    await self._take(raw)
+            await asyncio.Event().wait()
         finally:
-            await tail.close()
+            follower.stop()
+            await asyncio.to_thread(thread.join)
 
-    async def _follow(self, tail: Tail, topic: str) -> None:
-        while True:
-            since = self._clock() - max((r.hours for r in self._wanted()), default=0) * HOUR
+    # -- on the thread --------------------------------------------------------------------------------------------
+
+    def _follow(self, follower: Follower) -> None:
+        while not follower.stopped:
             try:
-                for partition in await asyncio.to_thread(end_offsets_of, self._settings, topic):
-                    await tail.follow(partition, since)
-                return
-            except Unavailable as e:
-                log.warning("earlier answers are not given again yet", reason=e.message)
-                await asyncio.sleep(PAUSE)
+                follower.run()
+            except Exception as e:
+                log.warning("reading turns anew", reason=str(e))
+                time.sleep(PAUSE)
 
-    async def _take(self, raw: Raw) -> None:
-        try:
-            record = self._decoder.now(raw) or await self._decoder.decode(raw)
-        except (InputError, Unavailable) as e:
-            log.warning("a turn cannot be given again", partition=raw.partition, offset=raw.offset, reason=e.message)
-            return
-        if isinstance(record.event, Turn):
-            self._cache.keep(record.event)
-        else:
-            self._cache.forget(record.key.rpartition(keys.SEPARATOR)[2])
+    def _read(self, raws: list[Raw]) -> None:
+        found: list[Read] = []
+        for raw in raws:
+            try:
+                record = self._decoder.now(raw)
+            except InputError as e:
+                log.warning("a turn cannot be given again", offset=raw.offset, reason=e.message)
+                continue
+            if record is None:
+                found.append(raw)
+            else:
+                turn = record.event if isinstance(record.event, Turn) and fit(record.event) else None
+                found.append((record.key.rpartition(keys.SEPARATOR)[2], turn))
+        asyncio.run_coroutine_threadsafe(self._take(found), self._loop).result()
+
+    # -- on the loop ----------------------------------------------------------------------------------------------
+
+    async def _take(self, found: list[Read]) -> None:
+        for read in found:
+            if isinstance(read, Raw):
+                try:
+                    record = await self._decoder.decode(read)
+                except (InputError, Unavailable) as e:
+                    log.warning("a turn cannot be given again", offset=read.offset, reason=e.message)
+                    continue
+                read = record.key.rpartition(keys.SEPARATOR)[2], record.event
+            turn, event = read
+            if event is not None:
+                self._cache.keep(event)
+            else:
+                self._cache.forget(turn)

@@ -32,6 +32,9 @@ from weir.kafka.records import Raw
 from weir.settings import Settings
 
 TIMEOUT = 5.0
+"""Seconds that Kafka gets to answer."""
+ASKED = 0.5
+"""The same while somebody waits: a search takes less."""
 LOOK = 0.2
 """Seconds between two looks at what the sinks have committed, while something is missing."""
 CATCH_UP = 0.05
@@ -63,7 +66,7 @@ class Positions:
             topics.EMBEDDINGS.named(settings.prefix, version=names.owner(collection)): sinks[1:],
             topics.REPLAYS.named(settings.prefix): sinks}
         self._chunks, _, self._replays = self._sinks
-        self._admin = AdminClient(client_config(settings))
+        self._connect()
         self._tails = {topic: Tail(settings, topic, self._read) for topic in self._sinks}
         self._started: list[Tail] = []
         self._looking: asyncio.Task[None] | None = None
@@ -73,6 +76,10 @@ class Positions:
         """By workspace, how often it has changed."""
         self._all = 0
         """How often all of them may have."""
+
+    def _connect(self) -> None:
+        # A client that has seen its broker die may not recover.
+        self._admin = AdminClient(client_config(self._settings))
 
     async def start(self) -> None:
         """Begins at the topics' ends.
@@ -111,9 +118,10 @@ class Positions:
         if mark != self._mark(workspace):
             return False
         try:
-            ends = await asyncio.to_thread(self._offsets, self._followed(), OffsetSpec.latest())
+            ends = await asyncio.to_thread(self._offsets, self._followed(), OffsetSpec.latest(), ASKED)
         except Unavailable as e:
             log.warning("nobody knows whether searches may be used again", reason=e.message)
+            self._connect()
             return False
         until = time.monotonic() + CATCH_UP
         while not self._reached(ends):
@@ -156,7 +164,7 @@ class Positions:
                     self._settle(await asyncio.to_thread(self._committed))
                 except Unavailable as e:
                     log.warning("nobody knows how far the sinks are", reason=e.message)
-                    self._admin = AdminClient(client_config(self._settings))
+                    self._connect()
             await asyncio.sleep(LOOK)
 
     def _settle(self, committed: Mapping[str, Mapping[Place, int]]) -> None:
@@ -184,12 +192,12 @@ class Positions:
             found += [(topic, p) for p in metadata.partitions]
         return found
 
-    def _offsets(self, places: list[Place], spec: OffsetSpec) -> dict[Place, int]:
+    def _offsets(self, places: list[Place], spec: OffsetSpec, timeout: float = TIMEOUT) -> dict[Place, int]:
         """Where the partitions begin or end. Blocks."""
         try:
             futures = self._admin.list_offsets({TopicPartition(*place): spec for place in places},
-                                               request_timeout=TIMEOUT)
-            return {(at.topic, at.partition): future.result(TIMEOUT).offset for at, future in futures.items()}
+                                               request_timeout=timeout)
+            return {(at.topic, at.partition): future.result(timeout).offset for at, future in futures.items()}
         except (KafkaException, TimeoutError) as e:
             raise Unavailable(f"Kafka does not answer: {e}", retry_after=2) from e
 

@@ -19,8 +19,11 @@ START_SECONDS = 30.0
 """How long the brokers may take to name a topic's partitions."""
 
 
-def open_all(settings: Settings, topic: str) -> tuple[Consumer, int]:
+def open_all(settings: Settings, topic: str, since: int | None = None) -> tuple[Consumer, int]:
     """A consumer at the beginning of every partition of a topic, and how many these are. Blocks.
+
+    Args:
+        since: begin at the first record of that time, in milliseconds since the epoch.
 
     Raises:
         Unavailable: Kafka does not answer, or there is no such topic.
@@ -41,8 +44,26 @@ def open_all(settings: Settings, topic: str) -> tuple[Consumer, int]:
             client.close()
             raise Unavailable(reason)
         time.sleep(0.2)
-    client.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in found.partitions])
+    places = [TopicPartition(topic, number, OFFSET_BEGINNING) for number in found.partitions]
+    if since is not None:
+        try:
+            places = _from(client, topic, list(found.partitions), since)
+        except KafkaException as e:
+            client.close()
+            raise Unavailable(f"cannot tell where {topic} was then: {e.args[0].str()}") from e
+    client.assign(places)
     return client, len(found.partitions)
+
+
+def _from(client: Consumer, topic: str, partitions: list[int], since: int) -> list[TopicPartition]:
+    """The first records of a time; the ends of partitions that have none so new, as they were before that was asked."""
+    ends = {n: client.get_watermark_offsets(TopicPartition(topic, n), START_SECONDS)[1] for n in partitions}
+    found = client.offsets_for_times([TopicPartition(topic, n, max(0, since)) for n in partitions],
+                                     timeout=START_SECONDS)
+    for place in found:
+        if place.error is not None:
+            raise KafkaException(place.error)
+    return [TopicPartition(topic, p.partition, p.offset if p.offset >= 0 else ends[p.partition]) for p in found]
 
 
 def read_all(settings: Settings, topic: str) -> list[Raw]:
@@ -95,14 +116,16 @@ class Follower:
     Args:
         records: gets what was read, in order of each partition.
         caught_up: called once, when every partition was read to its end.
+        since: where not from the beginning: from that time on, in milliseconds since the epoch.
     """
 
     def __init__(self, settings: Settings, topic: str, records: Callable[[list[Raw]], Any],
-                 caught_up: Callable[[], Any]) -> None:
+                 caught_up: Callable[[], Any], since: int | None = None) -> None:
         self._settings = settings
         self._topic = topic
         self._records = records
         self._caught_up = caught_up
+        self._since = since
         self._stop = threading.Event()
 
     def stop(self) -> None:
@@ -118,7 +141,7 @@ class Follower:
         Raises:
             Unavailable: the topic cannot be read at all; an outage later is waited for.
         """
-        client, partitions = open_all(self._settings, self._topic)
+        client, partitions = open_all(self._settings, self._topic, self._since)
         ended: set[int] = set()
         behind = True
         try:
