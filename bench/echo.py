@@ -88,7 +88,7 @@ class Reader(threading.Thread):
                  beginning: bool = False) -> None:
         super().__init__(name=f"read-{topic}", daemon=True)
         self._sink = sink
-        config = consumer_config(settings, f"{settings.prefix}bench", fetch_wait_max_ms=20, fetch_queue_backoff_ms=5,
+        config = consumer_config(settings, f"{settings.prefix}bench", fetch_wait_max_ms=200, fetch_queue_backoff_ms=5,
                                  fetch_error_backoff_ms=5, isolation_level="read_committed" if committed
                                  else "read_uncommitted")
         self._client = Consumer(config, logger=logging.getLogger("librdkafka"))

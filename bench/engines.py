@@ -27,6 +27,9 @@ from weir.settings import Settings, environment
 
 TOPICS = (topics.AGENT_EVENTS, topics.AGENT_STATE, topics.AGENT_COMMANDS, topics.AGENT_EFFECTS, topics.AGENT_REPLIES,
           topics.DECISIONS, topics.TASK_RESULTS, topics.USAGE, topics.DEAD_LETTERS)
+PARTITIONS = 4
+"""Of each topic: enough for four engines. A batch is written partition by partition, so that more of them cost one
+engine more requests and not more time for anything that matters."""
 WAIT = 600.0
 
 
@@ -47,7 +50,8 @@ def until(condition: Callable[[], Any], what: str, within: float = WAIT, pause: 
 @contextlib.contextmanager
 def own_topics(settings: Settings) -> Iterator[Settings]:
     """Settings with a prefix of their own and its topics, which are deleted afterwards."""
-    own = Settings(**{**settings.model_dump(), "prefix": f"bench-{secrets.token_hex(4)}-"})
+    own = Settings(**{**settings.model_dump(), "prefix": f"bench-{secrets.token_hex(4)}-",
+                      "kafka_partitions": PARTITIONS})
     names = [topic.name for topic in TOPICS]
     asyncio.run(admin.ensure_topics(own, names))
     try:

@@ -11,10 +11,9 @@ import orjson
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from cli.client import Client
-from cli.task import AsJson, show_json, status_text, using, when
+from cli.task import AsJson, listing, show_json, status_text, using, when
 from weir.errors import BadRequest, NotFound
 
 approvals = typer.Typer(no_args_is_help=True, help="What tasks may not do alone, and the decisions about it.")
@@ -41,10 +40,8 @@ def list_(
     if as_json:
         show_json(found)
         return
-    table = Table()
-    for name, wraps in (("proposal", False), ("what", False), ("task's goal", True), ("asked by", True),
-                        ("expires in" if status == "pending" else "decided (UTC)", False)):
-        table.add_column(name, no_wrap=not wraps)
+    table = listing("proposal", "what", "task's goal", "asked by",
+                    "expires in" if status == "pending" else "decided (UTC)", wrapping={"task's goal", "asked by"})
     for d in found:
         state = "" if d["status"] == "pending" else f"\n{status_text(d['status'])}"
         table.add_row(d["approval"][:8], f"{d['tool'] or d['kind']}{state}", escape(d["goal"][:60]),

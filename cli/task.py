@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,6 +52,14 @@ def show_json(found: Any) -> None:
 
 def when(milliseconds: int | None) -> str:
     return f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%Y-%m-%d %H:%M:%S}" if milliseconds else ""
+
+
+def listing(*columns: str, wrapping: Collection[str]) -> Table:
+    """A table in which only these columns may break their lines."""
+    table = Table()
+    for name in columns:
+        table.add_column(name, no_wrap=name not in wrapping)
+    return table
 
 
 def status_text(status: str) -> str:
@@ -151,10 +159,7 @@ def list_(
     if as_json:
         show_json(found)
         return
-    table = Table()
-    for name, wraps in (("task", False), ("goal", True), ("status", False), ("steps", False), ("cost", False),
-                        ("asked for (UTC)", False)):
-        table.add_column(name, no_wrap=not wraps)
+    table = listing("task", "goal", "status", "steps", "cost", "asked for (UTC)", wrapping={"goal"})
     for t in found:
         table.add_row(t["task"][:8], escape(t["goal"][:80]), status_text(t["status"]), str(t["spent"]["steps"]),
                       f"{t['spent']['micros'] / 1e6:g}", when(t["requested_at"]))

@@ -51,6 +51,7 @@ from weir.kafka.records import Record
 from weir.kafka.table import Table
 from weir.kafka.worker import Worker
 from weir.models.configured import model_from
+from weir.models.protocol import Embed
 from weir.retrieval.pipeline import Retriever, anew
 from weir.settings import Settings
 from weir.stores import elasticsearch, milvus
@@ -303,10 +304,15 @@ async def parts(settings: Settings, producer: Producer | None = None) -> AsyncIt
     caching = Caching(settings, workspaces, views, producer, system_clock) if producer is not None else None
     retriever = Retriever(settings, es, vectors, views, live(indexes, workspaces),
                           searching=caching.search if caching is not None else anew)
+
+    def embedder(version: str) -> Embed:
+        """That of a version which was asked here, though it may have left its index since; else that of the index."""
+        return retriever.embedder(version) or retriever.stores(indexes.version(version)).embedder.embed
+
     answering = Answering(
-        retriever, model, embedder=retriever.embedder,
+        retriever, model, embedder=embedder,
         history=lambda turn: turns.history(turn, HISTORY, HISTORY_WAIT), views=views, patience=settings.model_timeout,
-        cache=caching.answers(retriever.embedder) if caching is not None else None)
+        cache=caching.answers(embedder) if caching is not None else None)
     await indexes.start()
     await workspaces.start()
     try:

@@ -99,6 +99,9 @@ class Settings(BaseSettings):
                                   "stopped moving.")
     answer_queue: float = Field(60.0, gt=0, description="Seconds a question may wait for a worker before it is refused "
                                 "with a time to ask again.")
+    vector_cache_mb: int = Field(64, ge=0, description="MiB of vectors of questions and sentences that each process "
+                                 "which answers remembers; 0: none.")
+    vector_cache_seconds: float = Field(3600.0, gt=0, description="Longest that such a vector is remembered.")
     kept_searches: int = Field(256, ge=0, description="Searches that an answers worker holds to be used again while "
                                "nothing in their workspace changes; 0 makes each anew.")
     kept_answers: int = Field(2000, ge=0, description="Answers that an answers worker holds for workspaces that let "

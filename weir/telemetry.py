@@ -37,6 +37,7 @@ RETRYING = Gauge("weir_retrying", "Records that wait for their next try", ["work
 RETRIES = Counter("weir_retries", "Tries that failed and are repeated", ["worker", "code"])
 DEAD_LETTERS = Counter("weir_dead_letters", "Records given up", ["worker", "code"])
 LAG = Gauge("weir_lag", "Records between the end of a topic and a worker's place in it", ["worker", "topic"])
+VECTORS = Counter("weir_vectors", "Vectors of questions and sentences, remembered or computed", ["how"])
 PRODUCED = Counter("weir_produced", "Records acknowledged by Kafka", ["topic"])
 PRODUCE_SECONDS = Histogram("weir_produce_seconds", "Seconds from produce to acknowledgement", buckets=_SECONDS)
 

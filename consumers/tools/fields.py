@@ -148,15 +148,18 @@ def _same(asked: list[Term], name: str) -> float:
 
 def _fits(value: str, wanted: list[str]) -> bool:
     """Whether a value is of a wanted kind, or any will do."""
-    return not wanted or any((_LAW if kind == "law" else PATTERNS[kind]).search(value) for kind in wanted)
+    return not wanted or any(_pattern(kind).search(value) for kind in wanted)
+
+
+def _pattern(kind: str) -> re.Pattern[str]:
+    return _LAW if kind == "law" else PATTERNS[kind]
 
 
 def _value(text: str, wanted: list[str], asked: list[Term]) -> tuple[str, float]:
     """The part of a sentence that is the value, and how sure its kind is, 0 to 1."""
     at = _place(text, asked)
     for order, kind in enumerate(wanted):
-        pattern = _LAW if kind == "law" else PATTERNS[kind]
-        matches = list(pattern.finditer(text))
+        matches = list(_pattern(kind).finditer(text))
         if matches:
             # What follows the field's words is meant rather than what stands before them.
             best = min(matches, key=lambda m: (m.start() < at, abs(m.start() - at)))

@@ -137,11 +137,11 @@ async def test_lag_counts_what_a_group_has_not_finished(producer: Producer) -> N
     async with working(producer, Each(handle, concurrency=None)):
         for i in range(30):
             await publish(producer, str(i))
-        while (behind := (await admin.lag(producer.settings))[group].get(topic)) != 0:
+        while (behind := (await admin.lag(producer.settings, group))[group].get(topic)) != 0:
             assert behind is None or behind <= 30
             if behind == 20:
                 go.set()
             await asyncio.sleep(0.05)
             if behind is not None and 0 < behind < 30:
                 go.set()
-    assert (await admin.lag(producer.settings))[group][topic] == 0
+    assert (await admin.lag(producer.settings, group))[group][topic] == 0

@@ -23,6 +23,10 @@ pytestmark = [pytest.mark.services, pytest.mark.timeout(600)]
 SAMPLE = ROOT / "sample"
 GOAL = ("Compare the three supplier contracts on price, term, notice and liability in a table and email it to "
         "purchasing")
+CONTRACTS = (("Brackwater", "€212.50", "36 months", "six months", "€1,500,000"),
+             ("Thornlea", "£38.40", "24 months", "90 days", "£500,000"),
+             ("Nordhavn", "€1.90", "12 months", "30 days", "twelve months before the claim"))
+"""Price, term, notice and liability as the sample's contracts have them."""
 PATIENCE = 180.0
 MAIL = "infra.local.mail"
 ALL = (*NAMES, *sorted(TASKS - {MAIL}))
@@ -49,11 +53,6 @@ class Person:
                 pass
             await asyncio.sleep(0.3)
         raise AssertionError(f"{path} did not get there: {last}")
-
-CONTRACTS = (("Brackwater", "€212.50", "36 months", "six months", "€1,500,000"),
-             ("Thornlea", "£38.40", "24 months", "90 days", "£500,000"),
-             ("Nordhavn", "€1.90", "12 months", "30 days", "twelve months before the claim"))
-"""Price, term, notice and liability as the sample's contracts have them."""
 
 
 async def test_the_sample_task_sends_exactly_one_mail_though_everything_was_killed(tmp_path: Path) -> None:

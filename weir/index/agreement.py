@@ -21,11 +21,11 @@ from schemas import keys, topics
 from schemas.events import IndexVersion
 from weir.index import names
 from weir.kafka.dead_letters import letters
+from weir.kafka.topic_offsets import TopicOffsets
 from weir.retrieval.dense import VectorCollection, weights
 from weir.retrieval.keyword import KeywordIndex
 from weir.settings import Settings
 from weir.stores import Milvus
-from weir.views.freshness import end_offsets_of
 from weir.views.manifests import NOTHING, DocumentName, Manifest, Manifests
 from weir.views.status import keywords_store, vectors_store
 
@@ -105,7 +105,7 @@ async def compare(settings: Settings, es: AsyncElasticsearch, milvus: Milvus, li
         Unavailable: a server does not answer.
         Mismatch: a store of the new version was made for another one.
     """
-    found = Agreement(await asyncio.to_thread(end_offsets_of, settings, topics.DOCUMENTS.named(settings.prefix)))
+    found = Agreement(await asyncio.to_thread(TopicOffsets(settings, topics.DOCUMENTS.named(settings.prefix)).ends))
     for pair in _pairs(settings, es, live, new):
         await _compare(settings, pair, found, patience)
     await _count(settings, es, milvus, new, found)

@@ -84,7 +84,7 @@ async def _unless_failed(filling: asyncio.Future[None], work: Awaitable[None]) -
 async def _caught_up(settings: Settings, group: str, topic: str, tell: Tell) -> None:
     said = -1
     while True:
-        behind = (await lag(settings)).get(group, {}).get(topic)
+        behind = (await lag(settings, group)).get(group, {}).get(topic)
         if behind == 0:
             return
         if behind is not None and behind != said:

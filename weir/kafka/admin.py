@@ -105,16 +105,19 @@ def topic_config(settings: Settings, topic: Topic) -> dict[str, str]:
     return {**topic.config, **safe}
 
 
-async def lag(settings: Settings) -> dict[str, dict[str, int]]:
+async def lag(settings: Settings, only: str | None = None) -> dict[str, dict[str, int]]:
     """Records between each group's place and the end, by group and topic, of the groups with our prefix.
 
     Of a short way the records are counted, since the markers of transactions stand between them; of a long one it is
     the difference of the offsets.
 
+    Args:
+        only: the one group to ask about, where it is there.
+
     Raises:
         Unavailable: Kafka does not answer.
     """
-    return await asyncio.to_thread(_lag, settings)
+    return await asyncio.to_thread(_lag, settings, only)
 
 
 async def committed(settings: Settings, group: str) -> dict[tuple[str, int], dict[str, int]]:
@@ -142,11 +145,11 @@ def _committed(settings: Settings, beginning: str) -> dict[tuple[str, int], dict
     return found
 
 
-def _lag(settings: Settings) -> dict[str, dict[str, int]]:
+def _lag(settings: Settings, only: str | None) -> dict[str, dict[str, int]]:
     admin = AdminClient(client_config(settings))
     try:
         groups = [g.group_id for g in admin.list_consumer_groups(request_timeout=TIMEOUT).result(TIMEOUT).valid
-                  if g.group_id.startswith(settings.prefix)]
+                  if g.group_id.startswith(settings.prefix) and only in (None, g.group_id)]
         places = {group: _places(admin, group) for group in groups}
         every = {TopicPartition(t, p) for at in places.values() for t, p in at}
         first = _ends(admin, every, OffsetSpec.earliest())

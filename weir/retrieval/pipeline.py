@@ -30,6 +30,7 @@ from weir.retrieval.fuse import Fused, fuse
 from weir.retrieval.guard import Guard, Stopwatch, Timer
 from weir.retrieval.keyword import KeywordIndex, StoredChunk
 from weir.retrieval.recipe import Recipe
+from weir.retrieval.remembered import Remembered, VectorCache
 from weir.retrieval.select import PARENT_CHARS, SectionKey, one_version_each, section_of, select, shortened
 from weir.settings import Settings
 from weir.stores import Milvus
@@ -97,6 +98,7 @@ class Retriever:
         self._settings, self._es, self._milvus, self._views = settings, es, milvus, views
         self._live, self._timer, self._searching = live, timer, searching
         self._guard = Guard(timer)
+        self._vectors = VectorCache(settings)
         self._stores: dict[str, tuple[IndexVersion, Stores]] = {}
         self._embedders: list[Embeds] = []
 
@@ -144,7 +146,8 @@ class Retriever:
         known = self._stores.get(version.name)
         if known is None or known[0] != version:
             made = Stores(
-                Recipe.with_overrides(version.recipe), embedder(self._settings, version),
+                Recipe.with_overrides(version.recipe),
+                Remembered(embedder(self._settings, version), version.revision, self._vectors),
                 KeywordIndex(self._es, self._settings, version.keyword_index, version.cut),
                 VectorCollection(self._milvus, version.collection, version.dimension,
                                  weights(version.model, version.revision)))

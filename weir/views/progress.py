@@ -11,17 +11,16 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 from elasticsearch import AsyncElasticsearch
 
 from weir import telemetry
 from weir.errors import Unavailable
-from weir.kafka.config import client_config, consumer_config
+from weir.kafka.config import consumer_config
+from weir.kafka.topic_offsets import TIMEOUT, TopicOffsets
 from weir.settings import Settings
 from weir.views import elastic
 from weir.views.documents import progress_id
-from weir.views.freshness import TIMEOUT, Partitions, end_offsets
 
 INTERVAL = 0.5
 """Seconds between two looks; a quarter of the lag that readers allow by default."""
@@ -46,13 +45,9 @@ class Progress:
         self._topic = topic
         self._group = group
         self._monotonic = monotonic
-        self._connect()
+        self._offsets = TopicOffsets(settings, topic)
         self._written: dict[int, int] = {}
         self._stuck: dict[int, tuple[int, float]] = {}
-
-    def _connect(self) -> None:
-        self._admin = AdminClient(client_config(self._settings))
-        self._partitions = Partitions(self._admin, self._topic)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Writes progress until `stop` is set; an outage is waited for."""
@@ -91,25 +86,9 @@ class Progress:
         self._written |= changed
 
     def _look(self) -> tuple[dict[int, int], dict[int, int]]:
-        try:
-            return self._offsets()
-        except Unavailable:
-            # A client that has seen its broker die and come back may wait for the group's coordinator for ever, with
-            # a time-out each time (seen with librdkafka 2.16); a fresh one finds it at once.
-            self._connect()
-            raise
-
-    def _offsets(self) -> tuple[dict[int, int], dict[int, int]]:
-        """The group's committed offsets and the partitions' ends."""
-        ends = end_offsets(self._admin, self._topic, self._partitions.known())
-        try:
-            asked = self._admin.list_consumer_group_offsets(
-                [ConsumerGroupTopicPartitions(self._group, [TopicPartition(self._topic, p) for p in ends])],
-                request_timeout=TIMEOUT)
-            places = asked[self._group].result(TIMEOUT).topic_partitions
-        except (KafkaException, TimeoutError) as e:
-            raise Unavailable(f"Kafka does not say what {self._group} has committed: {e}", retry_after=1) from e
-        return {p.partition: p.offset for p in places if p.offset >= 0}, ends
+        """The group's committed offsets and, as of before them, the partitions' ends."""
+        ends = self._offsets.ends()
+        return self._offsets.committed(self._group), ends
 
     def _quiet(self, partition: int, offset: int) -> bool:
         """Whether the partition has stood at this offset for a while."""
