@@ -18,7 +18,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from schemas import keys, topics
@@ -29,12 +29,11 @@ from weir.errors import Unavailable
 from weir.index import names
 from weir.kafka.config import client_config
 from weir.kafka.records import Raw
+from weir.kafka.topic_offsets import TIMEOUT, TopicOffsets
 from weir.settings import Settings
 
-TIMEOUT = 5.0
-"""Seconds that Kafka gets to answer."""
 ASKED = 0.5
-"""The same while somebody waits: a search takes less."""
+"""Seconds that Kafka gets to answer while somebody waits: a search takes less."""
 LOOK = 0.2
 """Seconds between two looks at what the sinks have committed, while something is missing."""
 CATCH_UP = 0.05
@@ -67,6 +66,7 @@ class Positions:
             topics.REPLAYS.named(settings.prefix): sinks}
         self._chunks, _, self._replays = self._sinks
         self._connect()
+        self._topics = {topic: TopicOffsets(settings, topic) for topic in self._sinks}
         self._tails = {topic: Tail(settings, topic, self._read) for topic in self._sinks}
         self._started: list[Tail] = []
         self._looking: asyncio.Task[None] | None = None
@@ -87,13 +87,13 @@ class Positions:
         Raises:
             Unavailable: Kafka does not answer, or a topic is not there.
         """
-        places = await asyncio.to_thread(self._places)
         for topic, tail in self._tails.items():
+            partitions = await asyncio.to_thread(self._topics[topic].ends)
             tail.start()
             self._started.append(tail)
-            for partition in (p for t, p in places if t == topic):
+            for partition in partitions:
                 await tail.follow(partition, time.time_ns() // 1_000_000)
-        first = await asyncio.to_thread(self._offsets, places, OffsetSpec.earliest())
+        first = await asyncio.to_thread(self._offsets, self._followed(), OffsetSpec.earliest())
         begun = {(topic, p): offset for topic, tail in self._tails.items() for p, offset in tail.positions.items()}
         self._missing[None] = {place: offset for place, offset in begun.items() if offset > first[place]}
         self._looking = asyncio.create_task(self._look(), name="how far the sinks are")
@@ -164,7 +164,6 @@ class Positions:
                     self._settle(await asyncio.to_thread(self._committed))
                 except Unavailable as e:
                     log.warning("nobody knows how far the sinks are", reason=e.message)
-                    self._connect()
             await asyncio.sleep(LOOK)
 
     def _settle(self, committed: Mapping[str, Mapping[Place, int]]) -> None:
@@ -179,19 +178,6 @@ class Positions:
 
     # -- Kafka ----------------------------------------------------------------------------------------------------
 
-    def _places(self) -> list[Place]:
-        """Every partition of the topics. Blocks."""
-        found = []
-        for topic in self._sinks:
-            try:
-                metadata = self._admin.list_topics(topic, timeout=TIMEOUT).topics[topic]
-            except KafkaException as e:
-                raise Unavailable(f"Kafka does not answer: {e}", retry_after=2) from e
-            if metadata.error is not None or not metadata.partitions:
-                raise Unavailable(f"the topic {topic} cannot be read", retry_after=2)
-            found += [(topic, p) for p in metadata.partitions]
-        return found
-
     def _offsets(self, places: list[Place], spec: OffsetSpec, timeout: float = TIMEOUT) -> dict[Place, int]:
         """Where the partitions begin or end. Blocks."""
         try:
@@ -203,15 +189,11 @@ class Positions:
 
     def _committed(self) -> dict[str, dict[Place, int]]:
         """What each sink has committed. Blocks."""
-        found = {}
-        try:
-            for sink in dict.fromkeys(sink for sinks in self._sinks.values() for sink in sinks):
-                asked = self._admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(sink)],
-                                                                request_timeout=TIMEOUT)
-                places = asked[sink].result(TIMEOUT).topic_partitions
-                found[sink] = {(p.topic, p.partition): p.offset for p in places}
-        except (KafkaException, TimeoutError) as e:
-            raise Unavailable(f"Kafka does not answer: {e}", retry_after=1) from e
+        found: dict[str, dict[Place, int]] = {}
+        for topic, sinks in self._sinks.items():
+            for sink in sinks:
+                places = self._topics[topic].committed(sink)
+                found.setdefault(sink, {}).update({(topic, p): offset for p, offset in places.items()})
         return found
 
 

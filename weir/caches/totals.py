@@ -15,8 +15,8 @@ from weir.blobs import Blobs
 from weir.clock import Clock
 from weir.errors import BadRecord
 from weir.kafka.records import Decoder, Raw
+from weir.kafka.topic_offsets import TopicOffsets
 from weir.settings import Settings
-from weir.views.freshness import end_offsets_of
 
 HOUR = 3_600_000
 """Milliseconds."""
@@ -59,7 +59,7 @@ class Totals:
         """
         self._tail.start()
         try:
-            for partition in await asyncio.to_thread(end_offsets_of, self._settings, self._topic):
+            for partition in await asyncio.to_thread(TopicOffsets(self._settings, self._topic).ends):
                 await self._tail.follow(partition, self._clock() - KEPT * HOUR)
         except BaseException:
             await self._tail.close()
