@@ -10,7 +10,7 @@ import pytest_asyncio
 from prometheus_client import REGISTRY
 
 from schemas import topics
-from schemas.events import CacheFigures, Done, Filter, FilterOp, Person, Reuse, TurnOutcome, Workspace
+from schemas.events import CacheFigures, Done, Failed, Filter, FilterOp, Person, Reuse, TurnOutcome, Workspace
 from streams import answers, turns
 from tests.kit.answers import READER, Asker, turn_of
 from tests.kit.pipeline import MAINS, WORKSPACE, Pipeline, pipeline
@@ -61,9 +61,13 @@ async def put(made: Pipeline, name: str, text: str, **fields: object) -> None:
 
 
 async def asked(asker: Asker, question: str, person: Person = READER, **fields: object) -> Done:
-    ended = (await asker.ended(await asker.ask(question, person=person, **fields))).terminal
-    assert isinstance(ended, Done), ended
-    return ended
+    while True:
+        ended = (await asker.ended(await asker.ask(question, person=person, **fields))).terminal
+        if isinstance(ended, Done):
+            return ended
+        # A machine that is so busy that the views lag refuses, and asks to be asked again.
+        assert isinstance(ended, Failed) and ended.retriable, ended
+        await asyncio.sleep(0.5)
 
 
 async def kept(asker: Asker, question: str, person: Person = READER) -> Done:
@@ -135,8 +139,8 @@ async def test_nobody_gets_what_they_may_no_longer_read(library: Pipeline, asker
 
 
 async def hidden(library: Pipeline, document: str) -> bool:
-    view = (await library.views.check(WORKSPACE, [document]))[document]
-    return view.groups == ["board"]
+    view = await library.views.get(WORKSPACE, document)
+    return view is not None and view.groups == ["board"]
 
 
 async def test_an_erased_turn_is_not_given_again(library: Pipeline, asker: Asker) -> None:

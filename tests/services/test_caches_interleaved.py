@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from schemas import keys, topics
-from schemas.events import DocumentPublished, Done, Person, Reuse, Workspace
+from schemas.events import DocumentPublished, Done, Failed, Person, Reuse, Workspace
 from streams import answers, turns
 from tests.kit.answers import Asker
 from tests.kit.pipeline import MAINS, PATIENCE, Pipeline, pipeline
@@ -128,6 +128,11 @@ class Lane:
         answer = await self.asker.ask(
             self.random.choice(WORDINGS).format(thing), person=person, workspace=self.name, limit=5)
         ended = (await self.asker.ended(answer)).terminal
+        if isinstance(ended, Failed):
+            # On a machine that is so busy that the views lag, it refuses.
+            assert ended.retriable, ended
+            self.seen["refused"] += 1
+            return
         assert isinstance(ended, Done), ended
         self.seen[ended.outcome.value] += 1
         if ended.earlier is not None:
