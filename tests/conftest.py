@@ -11,11 +11,16 @@ attached Weir's data is never touched.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
+import pytest_asyncio
 
 from weir.settings import Settings, environment, load
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -61,3 +66,15 @@ def servers(request: pytest.FixtureRequest) -> Iterator[Settings]:
                 patch.setenv(name, value)
         yield own.settings
         own.stop()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chromium() -> AsyncIterator[Browser]:
+    """A headless browser; where there is none, the tests that look at pages say that they did not run."""
+    from tests.kit.chromium import NoChromium, browser
+
+    try:
+        async with browser() as made:
+            yield made
+    except NoChromium as e:
+        pytest.skip(f"the pages were not looked at: {e}")

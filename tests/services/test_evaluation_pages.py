@@ -13,7 +13,6 @@ import pytest_asyncio
 from lxml import etree
 from playwright.async_api import Browser, Page, expect
 
-from tests.kit.chromium import NoChromium, browser
 from tests.kit.gateway import Gateway
 from tests.kit.pipeline import WORKSPACE, Pipeline
 from tests.kit.rivers import PUBLISHER, WET, asked, golden_questions, golden_sets, library, open_gateway, versions
@@ -107,15 +106,6 @@ async def test_a_run_over_rest_withholds_what_the_reader_may_not_ask(here: Gatew
 
 
 # -- pages --------------------------------------------------------------------------------------------------------
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def chromium() -> AsyncIterator[Browser]:
-    try:
-        async with browser() as made:
-            yield made
-    except NoChromium as e:
-        pytest.skip(f"the pages were not looked at: {e}")
 
 
 @asynccontextmanager

@@ -16,7 +16,6 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from streams import answers, turns
-from tests.kit.chromium import NoChromium, browser
 from tests.kit.gateway import Gateway, gateway, gateway_settings
 from tests.kit.pipeline import MAINS, Pipeline, pipeline
 from weir import identity
@@ -61,15 +60,6 @@ async def here(weir: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Asyn
                 break
             await asyncio.sleep(0.1)
         yield made
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def chromium() -> AsyncIterator[Browser]:
-    try:
-        async with browser() as made:
-            yield made
-    except NoChromium as e:
-        pytest.skip(f"the page was not looked at: {e}")
 
 
 @dataclass

@@ -14,7 +14,6 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from tests.kit.chromium import NoChromium, browser
 from tests.kit.hands import answer, ask, call, calls
 from tests.kit.tasks import Office, office
 from weir import identity
@@ -36,15 +35,6 @@ async def weir(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Office
         # The first task of all finds everything cold, and a page that asks too early logs a 404.
         await made.standing(await made.begin([answer()], "somebody"), "succeeded", "somebody")
         yield made
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def chromium() -> AsyncIterator[Browser]:
-    try:
-        async with browser() as made:
-            yield made
-    except NoChromium as e:
-        pytest.skip(f"the pages were not looked at: {e}")
 
 
 @asynccontextmanager

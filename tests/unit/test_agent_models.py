@@ -14,6 +14,7 @@ from aiohttp import web
 
 from schemas.events import CallTool, Choice, MessageSent, PlanEnd, TaskOutcome, TaskStatus
 from tests.kit.agent_task import OWNER
+from tests.kit.models import model_server
 from tests.kit.planning import Office
 from weir.agents.planning.configured import NoSuchPlanner, planner_from
 from weir.agents.planning.model import ModelPlanner, model_planner
@@ -72,24 +73,15 @@ class Wire:
 
 @asynccontextmanager
 async def planning(kind: str, tmp_path: Path, *replies: Said) -> AsyncIterator[tuple[Wire, ModelPlanner]]:
-    wire, app = Wire(*replies), web.Application()
-    app.router.add_post("/v1/chat/completions", wire.openai)
-    app.router.add_post("/v1/messages", wire.anthropic)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
-    key = tmp_path / "key"
+    wire, key = Wire(*replies), tmp_path / "key"
     key.write_text("secret\n")
-    planner = model_planner(Settings(
-        model=f"{kind}:m", model_url=f"http://127.0.0.1:{port}" + ("/v1" if kind == "openai" else ""),
-        model_key_file=key, model_price_in=3.0, model_price_out=15.0))
-    try:
-        yield wire, planner
-    finally:
-        await planner.close()
-        await runner.cleanup()
+    async with model_server(kind, wire) as url:
+        planner = model_planner(Settings(
+            model=f"{kind}:m", model_url=url, model_key_file=key, model_price_in=3.0, model_price_out=15.0))
+        try:
+            yield wire, planner
+        finally:
+            await planner.close()
 
 
 SEARCH: Said = ("First I look for the price.", [("search_documents", {"query": "price", "limit": 3})])

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from schemas.events import Citation, CitedText, Person, Turn, TurnOutcome
 from tests.kit.golden import question, result, source
+from tests.kit.models import model_server
 from tests.unit.test_agent_models import KINDS, Said, Wire
 from weir.errors import ModelError
 from weir.evaluation import prompts
@@ -27,22 +27,14 @@ def says(faithful: bool, relevant: bool, why: str = "so") -> Said:
 
 @asynccontextmanager
 async def judging(kind: str, tmp_path: Path, *replies: Said) -> AsyncIterator[tuple[Wire, Judge]]:
-    wire, app = Wire(*replies), web.Application()
-    app.router.add_post("/v1/chat/completions", wire.openai)
-    app.router.add_post("/v1/messages", wire.anthropic)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
-    url = f"http://127.0.0.1:{port}" + ("/v1" if kind == "openai" else "")
-    judge = judge_from(Settings(home=tmp_path, model=f"{kind}:m", model_url=url))
-    assert judge is not None
-    try:
-        yield wire, judge
-    finally:
-        await judge.close()
-        await runner.cleanup()
+    wire = Wire(*replies)
+    async with model_server(kind, wire) as url:
+        judge = judge_from(Settings(home=tmp_path, model=f"{kind}:m", model_url=url))
+        assert judge is not None
+        try:
+            yield wire, judge
+        finally:
+            await judge.close()
 
 
 def test_without_a_model_nobody_judges(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from schemas.events import Source
+from tests.kit.models import model_server
 from weir.errors import ModelError, SettingsError
 from weir.models.configured import model_from
 from weir.models.protocol import Asked, Exchange, LanguageModel, ModelRefused, ModelUnavailable, Piece, Text, Usage
@@ -79,24 +80,16 @@ class Wire:
 
 @asynccontextmanager
 async def serving(kind: str, tmp_path: Path, **settings: Any) -> AsyncIterator[tuple[Wire, LanguageModel]]:
-    wire, app = Wire(), web.Application()
-    app.router.add_post("/v1/chat/completions", wire.openai)
-    app.router.add_post("/v1/messages", wire.anthropic)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
-    key = tmp_path / "key"
+    wire, key = Wire(), tmp_path / "key"
     key.write_text("secret-key\n")
-    model = model_from(Settings(**{
-        "model": f"{kind}:m", "model_url": f"http://127.0.0.1:{port}" + ("/v1" if kind == "openai" else ""),
-        "model_key_file": key, "model_price_in": 3.0, "model_price_out": 15.0, **settings}))
-    try:
-        yield wire, model
-    finally:
-        await model.close()
-        await runner.cleanup()
+    async with model_server(kind, wire) as url:
+        model = model_from(Settings(**{
+            "model": f"{kind}:m", "model_url": url, "model_key_file": key, "model_price_in": 3.0,
+            "model_price_out": 15.0, **settings}))
+        try:
+            yield wire, model
+        finally:
+            await model.close()
 
 
 async def pieces(model: LanguageModel, asked: Asked = ASKED) -> list[Piece]:
