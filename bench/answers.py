@@ -20,7 +20,7 @@ import aiohttp
 import numpy as np
 import uvloop
 
-from bench.common import ASKS_EACH, anew, finish, percentile, show, target
+from bench.common import ASKS_EACH, finish, percentile, show, target
 from schemas.events import Delta, Person, QuestionAsked
 from streams.answers import Parts, parts
 from weir import identity
@@ -43,17 +43,20 @@ class Socket:
 
     async def first_text(self, workspace: str, question: str) -> float:
         """Milliseconds from asking to the first frame with text of an answer that is made anew."""
-        return (await self.answer(workspace, anew(question)))[0]
+        return (await self.answer(workspace, question, anew=True))[0]
 
-    async def answer(self, workspace: str, question: str) -> tuple[float, dict[str, Any]]:
+    async def answer(self, workspace: str, question: str, *, anew: bool = False) -> tuple[float, dict[str, Any]]:
         """Milliseconds from asking to the first frame with text, and the last frame.
+
+        Args:
+            anew: whether nothing that was found or answered before may be used again.
 
         Raises:
             WeirError: the answer failed.
         """
         began, first = time.perf_counter(), 0.0
         await self._socket.send_json({"type": "ask", "request_id": uuid.uuid4().hex, "workspace": workspace,
-                                      "question": question})
+                                      "question": question, "anew": anew})
         async for message in self._socket:
             kind = (frame := message.json())["type"]
             if kind == "delta" and not first:

@@ -29,7 +29,6 @@ from bench.common import (
     ASKS_EACH,
     Passage,
     People,
-    anew,
     console,
     finish,
     passages_json,
@@ -72,11 +71,11 @@ class Asking:
         self._run, self._asked = uuid.uuid4().hex[:8], 0
         self._socket: Socket | None = None
 
-    async def answer(self, question: str) -> tuple[float, dict[str, Any]]:
+    async def answer(self, question: str, *, anew: bool = False) -> tuple[float, dict[str, Any]]:
         if self._socket is None or self._asked % ASKS_EACH == 0:
             self._socket = await connect(self._settings, self._stack, f"bench-{self._run}-{self._asked}")
         self._asked += 1
-        return await self._socket.answer(self._workspace, question)
+        return await self._socket.answer(self._workspace, question, anew=anew)
 
 
 @asynccontextmanager
@@ -97,8 +96,9 @@ async def searches(people: People, workspace: str, questions: list[str]) -> tupl
     """Milliseconds of searches: misses, hits."""
     numbers = iter(range(10**6))
 
-    async def search(question: str) -> tuple[bool, float]:
-        reply, millis = await people.search(next(numbers), {"workspace": workspace, "question": question}, cached=True)
+    async def search(question: str, cached: bool = True) -> tuple[bool, float]:
+        reply, millis = await people.search(next(numbers), {"workspace": workspace, "question": question},
+                                            cached=cached)
         return "cache" in reply["timings"] and "keyword" not in reply["timings"], millis
 
     async def warm() -> bool:
@@ -106,10 +106,12 @@ async def searches(people: People, workspace: str, questions: list[str]) -> tupl
 
     await until(warm, "a search")
     misses, hits = list[float](), list[float]()
-    for question in map(anew, questions):
-        for _ in range(3):
-            hit, millis = await search(question)
-            (hits if hit else misses).append(millis)
+    for question in questions:
+        misses.append((await search(question, cached=False))[1])
+        await search(question)
+        hit, millis = await search(question)
+        if hit:
+            hits.append(millis)
     return misses, hits
 
 
@@ -118,12 +120,10 @@ async def answers(settings: Settings, workspace: str, questions: list[str]) -> t
     misses, hits = list[float](), list[float]()
     async with asking(settings, workspace) as people:
         for question in questions:
-            # White space makes it another search, and the same question.
-            millis, done = await people.answer(anew(question))
+            millis, done = await people.answer(question, anew=True)
             if done["outcome"] != "answered":
                 raise WeirError(f"{question!r} ended as {done['outcome']}")
-            if done["earlier"] is None:
-                misses.append(millis)
+            misses.append(millis)
 
         async def kept() -> bool:
             return (await people.answer(questions[-1]))[1]["earlier"] is not None

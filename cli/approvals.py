@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from cli.client import Client
-from cli.task import AsJson, listing, show_json, status_text, using, when
+from cli.task import status_text, using
+from cli.terminal import AsJson, listing, show_json, when
 from weir.errors import BadRequest, NotFound
 
 approvals = typer.Typer(no_args_is_help=True, help="What tasks may not do alone, and the decisions about it.")

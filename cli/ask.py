@@ -13,12 +13,18 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.client import Client, token_for
+from cli.explain import show
+from cli.recipes import parsed
+from cli.terminal import AsJson, show_json
 from weir import settings as settings_module
 from weir.errors import ModelError, WeirError
 
 Workspace = Annotated[str, typer.Option("--workspace", "-w", help="Workspace to ask in.")]
 User = Annotated[str, typer.Option("--user", "-u", help="Person of the local issuer to ask as; WEIR_TOKEN goes first.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Recipe = Annotated[list[str] | None, typer.Option(
+    "--recipe", help="NAME=NUMBER of a parameter of retrieval, for this question; may be repeated.")]
+Without = Annotated[list[str] | None, typer.Option(
+    "--without", help="A condition in the question that is not to narrow it, as it was said; may be repeated.")]
 
 BEFORE_TEXT = {"accepted": "looking for sources ...", "reset": "the worker was lost; another begins again ..."}
 
@@ -28,19 +34,22 @@ def ask(
     workspace: Workspace = "sample",
     user: User = "reader",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow up on your last question.")] = False,
+    recipe: Recipe = None,
+    without: Without = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask a question and watch the cited answer stream."""
     settings = settings_module.load()
     memory = settings.home / "run" / f"last-turn-{user}.json"
-    body = {"request_id": str(uuid.uuid4()), "workspace": workspace, "question": question}
+    body = {"request_id": str(uuid.uuid4()), "workspace": workspace, "question": question,
+            "recipe": parsed(recipe), "without": without or []}
     if follow:
         body |= _last_turn(memory)
     done = asyncio.run(_ask(settings, token_for(settings, user), body, quiet=as_json))
     memory.parent.mkdir(parents=True, exist_ok=True)
     memory.write_text(json.dumps({"conversation": done["conversation"], "follows": done["answer"]}))
     if as_json:
-        print(json.dumps(done, ensure_ascii=False, indent=2))
+        show_json(done)
 
 
 def _last_turn(memory: Path) -> dict[str, str]:
@@ -84,8 +93,16 @@ def _print_sources(out: Console, done: dict[str, Any]) -> None:
             late = "  a newer version is on its way" if source["being_replaced"] else ""
             out.print(f"  [{source['number']}] {_place(source)}  ({source['document']}){late}", markup=False,
                       soft_wrap=True)
+    _print_notices(out, done)
+    for choice in done["choices"]:
+        out.print(f"  did you mean: {choice}", markup=False)
+
+
+def _print_notices(out: Console, done: dict[str, Any]) -> None:
+    """What a reader should know, and how to take away what narrowed the question."""
     for notice in done["notices"]:
-        out.print(f"  note: {notice}", markup=False)
+        said = next((f["said"] for f in done["filters"] if f["shown"] == notice), None)
+        out.print(f"  note: {notice}" + (f" Not so: --without {said!r}" if said else ""), markup=False, soft_wrap=True)
 
 
 def _place(source: dict[str, Any]) -> str:
@@ -106,11 +123,14 @@ def search(
     user: User = "reader",
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100, help="How many passages.")] = 10,
     explain: Annotated[bool, typer.Option("--explain", help="Show how each passage was found.")] = False,
+    recipe: Recipe = None,
+    without: Without = None,
     as_json: AsJson = False,
 ) -> None:
     """Find passages without an answer."""
     settings = settings_module.load()
-    body = {"workspace": workspace, "question": question, "limit": limit, "explain": explain}
+    body = {"workspace": workspace, "question": question, "limit": limit, "explain": explain,
+            "recipe": parsed(recipe), "without": without or []}
 
     async def call() -> dict[str, Any]:
         async with Client(settings, token_for(settings, user)) as client:
@@ -118,15 +138,15 @@ def search(
 
     found = asyncio.run(call())
     if as_json:
-        print(json.dumps(found, ensure_ascii=False, indent=2))
+        show_json(found)
         return
     console = Console(highlight=False)
     table = Table("", "score", "document", "passage", show_lines=True)
     for source in found["sources"]:
         table.add_row(str(source["number"]), f"{source['score']:.2f}", _place(source), source["text"][:300])
     console.print(table)
-    for notice in found["notices"]:
-        console.print(f"note: {notice}", markup=False)
+    _print_notices(console, found)
     if explain:
-        console.print_json(json.dumps(found["explain"]))
-    console.print("  ".join(f"{stage} {ms:.0f} ms" for stage, ms in found["timings"].items()))
+        show(console, found)
+    else:
+        console.print("  ".join(f"{stage} {ms:.0f} ms" for stage, ms in found["timings"].items()))

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cli.terminal import AsJson, show_json
 from weir import settings as settings_module
 from weir.errors import BadRequest
 from weir.kafka.dead_letters import Letter, letter, letters, replay
@@ -42,13 +43,13 @@ def _text(data: bytes | None) -> str:
 def list_(
     group: Annotated[str | None, typer.Option(help="Only those of this consumer group.")] = None,
     settled: Annotated[bool, typer.Option(help="Also those whose replay went well.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List dead letters, oldest first."""
     settings = settings_module.load()
     found = asyncio.run(letters(settings, group=settings.prefix + group if group else None, settled=settled))
     if as_json:
-        print(json.dumps([_plain(x) for x in found], ensure_ascii=False, indent=2))
+        show_json([_plain(x) for x in found])
         return
     if not found:
         print("no dead letters")

@@ -4,7 +4,6 @@ the stores and the blobs."""
 from __future__ import annotations
 
 import asyncio
-import getpass
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cli.terminal import AsJson, operator, show_json
 from weir import settings as settings_module
 from weir.blobs import Blobs
 from weir.clock import system_clock
@@ -33,7 +33,6 @@ from weir.views.documents import DocumentViews
 
 erase = typer.Typer(invoke_without_command=True, help="Take a document or a person out of everything; prove it later.")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 COLOURS = {Standing.FORGOTTEN: "green", Standing.KEPT: "default", Standing.WAITING: "yellow"}
 
 
@@ -58,11 +57,10 @@ def erase_(
         typer.confirm(f"Erase the {target}? Nobody can take that back.", abort=True, err=True)
     tell = Console(stderr=True, highlight=False)
     made = asyncio.run(_erased(settings_module.load(), target, tell))
-    text = json.dumps(made.to_json(), ensure_ascii=False, indent=2)
     if keep is not None:
-        keep.write_text(text)
+        keep.write_text(json.dumps(made.to_json(), ensure_ascii=False, indent=2))
     if as_json:
-        print(text)
+        show_json(made.to_json())
     else:
         out = Console(highlight=False, soft_wrap=True)
         for line in receipts.lines(made):
@@ -81,11 +79,10 @@ def verify(
     something is there that the receipt says is gone."""
     proof = asyncio.run(_verified(settings_module.load(), receipt))
     if as_json:
-        print(json.dumps({"receipt": proof.receipt.receipt, "target": str(proof.receipt.target), "at": proof.at,
-                          "forgotten": proof.forgotten, "broken": proof.broken, "blobs": proof.blobs,
-                          "stores": proof.stores, "pending": proof.receipt.pending,
-                          "published_again": proof.published_again,
-                          "topics": [asdict(t) for t in proof.topics]}, ensure_ascii=False, indent=2))
+        show_json({"receipt": proof.receipt.receipt, "target": str(proof.receipt.target), "at": proof.at,
+                   "forgotten": proof.forgotten, "broken": proof.broken, "blobs": proof.blobs, "stores": proof.stores,
+                   "pending": proof.receipt.pending, "published_again": proof.published_again,
+                   "topics": [asdict(t) for t in proof.topics]})
     else:
         _show(Console(highlight=False, soft_wrap=True), proof)
     if proof.broken:
@@ -120,7 +117,7 @@ async def _erased(settings: Settings, target: Target, tell: Console) -> receipts
     async with _servers(settings) as s:
         eraser = Eraser(settings, s.producer, s.es, s.milvus, s.indexes, s.views, system_clock,
                         lambda line: tell.print(escape(line)))
-        return await eraser.erase(target, getpass.getuser())
+        return await eraser.erase(target, operator())
 
 
 async def _verified(settings: Settings, named: str) -> Proof:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -14,8 +14,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from cli.golden import open_sets, operator
-from cli.task import AsJson, show_json, when
+from cli.golden import open_sets
+from cli.recipes import parsed
+from cli.terminal import AsJson, operator, show_json, when
 from schemas.events import Evaluation, Figure, QuestionResult
 from weir import settings as settings_module
 from weir.clock import system_clock
@@ -42,20 +43,26 @@ def run(
     version: Annotated[str | None, typer.Option(help="Index version to measure beside the live one.")] = None,
     index: Annotated[str, typer.Option("--index", help="Index.")] = MAIN,
     set_version: Annotated[int | None, typer.Option(min=1, help="Version of the set; the newest otherwise.")] = None,
+    recipe: Annotated[list[str] | None, typer.Option(
+        "--recipe", "-r", help="NAME=NUMBER of a parameter of retrieval: measures that version with it, beside the "
+        "live one without; may be repeated.")] = None,
     judge: Annotated[bool, typer.Option(help="Let a configured language model judge the answers.")] = True,
     out: Picture = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask every question of a set and keep what came out. Ends with status 1 where the gate refuses."""
-    made = asyncio.run(measure(settings_module.load(), name, index, version, set_version, judge=judge))
-    _tell(made[-1], made[0] if len(made) > 1 else None, out, as_json)
+    made = asyncio.run(measure(settings_module.load(), name, index, version, set_version, judge=judge,
+                               recipe=parsed(recipe)))
+    tell(made[-1], made[0] if len(made) > 1 else None, out, as_json)
     if (verdict := made[-1].verdict) is not None and not verdict.passed:
         raise typer.Exit(1)
 
 
 async def measure(settings: Settings, name: str, index: str = MAIN, version: str | None = None,
-                  set_version: int | None = None, *, judge: bool = True) -> list[Evaluation]:
-    """The live version's run and, where another version is named, that one's with the gate's verdict; both are kept.
+                  set_version: int | None = None, *, judge: bool = True, recipe: Mapping[str, float] | None = None
+                  ) -> list[Evaluation]:
+    """The live version's run and, where another version or a recipe is named, that one's with the gate's verdict; both
+    are kept.
 
     Raises:
         NotFound: there is no such set, index or version.
@@ -71,7 +78,7 @@ async def measure(settings: Settings, name: str, index: str = MAIN, version: str
                 task = progress.add_task("asked", total=len(golden.questions))
                 return await evaluate(
                     settings, producer, golden, indexes.index(index), version, by=operator(), clock=system_clock,
-                    judged=judge, told=lambda done: progress.update(task, completed=done))
+                    judged=judge, recipe=recipe, told=lambda done: progress.update(task, completed=done))
     finally:
         await indexes.close()
 
@@ -103,7 +110,7 @@ def show(name: Run, out: Picture = None, as_json: AsJson = False) -> None:
         return made, await views.get(made.against) if made.against else None
 
     made, live = _with_views(found)
-    _tell(made, live, out, as_json)
+    tell(made, live, out, as_json)
 
 
 async def _get(views: EvaluationViews, name: str) -> Evaluation:
@@ -131,7 +138,8 @@ def _with_views(work: Callable[[EvaluationViews], Coroutine[Any, Any, T]]) -> T:
 # -- what is told -------------------------------------------------------------------------------------------------
 
 
-def _tell(made: Evaluation, live: Evaluation | None, out: Path | None, as_json: bool) -> None:
+def tell(made: Evaluation, live: Evaluation | None, out: Path | None = None, as_json: bool = False) -> None:
+    """Shows a run to the operator, beside that of the live version where there is one; `out` gets its picture."""
     if out is not None:
         out.write_text(picture(made, live), "utf-8")
     if as_json:

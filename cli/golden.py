@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -15,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cli.task import AsJson, show_json, when
+from cli.terminal import AsJson, operator, show_json, when
 from weir import settings as settings_module
 from weir.clock import system_clock
 from weir.evaluation.files import read, to_csv
@@ -28,11 +27,6 @@ golden = typer.Typer(no_args_is_help=True, help="Golden sets: questions with wha
 Name = Annotated[str, typer.Argument(metavar="SET", help="Name of the set.")]
 Version = Annotated[int | None, typer.Option("--version", min=1, help="A version of the set; the newest otherwise.")]
 T = TypeVar("T")
-
-
-def operator() -> str:
-    """Who works at this terminal, as it stands in what they change."""
-    return f"cli:{os.environ.get('USER') or 'operator'}"
 
 
 @asynccontextmanager

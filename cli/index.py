@@ -6,29 +6,31 @@ A version that is built is filled by the workers that run anyway; the command on
 from __future__ import annotations
 
 import asyncio
-import getpass
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 
-import orjson
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cli.evaluate import Picture, tell
+from cli.index_gate import SET, by_golden_set, compared
+from cli.recipes import parsed
 from cli.status import duration
+from cli.terminal import AsJson, operator, show_json
 from infra.local.models.add import add
-from schemas.events import Cut, Index, IndexVersion
+from infra.local.models.reranker import add_reranker
+from schemas.events import Cut, Evaluation, Index, IndexVersion
 from weir import settings as environment
 from weir.clock import system_clock
-from weir.errors import BadRequest
+from weir.errors import Conflict
 from weir.index import changes, names
 from weir.index.cost import estimate
 from weir.index.indexes import MAIN
 from weir.index.progress import Progress, progress
-from weir.index.versions import Gate, Versions
+from weir.index.versions import Versions
 from weir.retrieval.embedders import PAID, described
-from weir.settings import Settings
 from weir.stores import elasticsearch, milvus
 
 index = typer.Typer(no_args_is_help=True, help="The versions of an index: build, compare, go over, go back, drop.")
@@ -36,7 +38,7 @@ index = typer.Typer(no_args_is_help=True, help="The versions of an index: build,
 Name = Annotated[str, typer.Argument(help="Name of the version, such as v2.")]
 Of = Annotated[str, typer.Option("--index", help="Name of the index.")]
 By = Annotated[str, typer.Option("--by", help="Who the audit names; the user of this machine otherwise.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Golden = Annotated[str, typer.Option("--set", "-s", help="Golden set that it is measured with.")]
 Wait = Annotated[float, typer.Option(help="Seconds that documents get which the new version has not yet.")]
 
 LOOK_SECONDS = 2.0
@@ -56,7 +58,7 @@ def list_(of: Of = MAIN, as_json: AsJson = False) -> None:
 
     found = _with(of, "", run)
     if as_json:
-        print(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+        show_json(found)
         return
     table = Table("version", "state", "model", "revision", "cut", "recipe", "collection", "keyword index")
     table.add_column("documents", justify="right")
@@ -86,7 +88,7 @@ def build(
     async def run(versions: Versions) -> None:
         live = changes.live_of(await versions.record())
         cut = _cut(live.cut, chunk_chars, windows)
-        version = await versions.plan(model, cut, _recipe(recipe or []))
+        version = await versions.plan(model, cut, parsed(recipe))
         known = version.name in {v.name for v in (await versions.record()).versions}
         if model.startswith(PAID) and not known:
             await _tell_cost(versions, console, live, model, cut, yes)
@@ -119,7 +121,7 @@ def status(
 
     found = _with(of, "", run)
     if as_json:
-        print(orjson.dumps([_plain(now, before) for before, now in found], option=orjson.OPT_INDENT_2).decode())
+        show_json([_plain(now, before) for before, now in found])
         return
     console = Console(highlight=False, soft_wrap=True)
     for before, now in found:
@@ -132,13 +134,38 @@ def status(
 
 
 @index.command()
+def gate(name: Name, golden: Golden = SET, out: Picture = None, of: Of = MAIN, as_json: AsJson = False) -> None:
+    """Measure a version beside the live one. Ends with status 1 where it would not be let through."""
+
+    async def run(versions: Versions) -> tuple[Evaluation, Evaluation]:
+        record = await versions.record()
+        live, version = changes.live_of(record), changes.version_of(record, name)
+        if live == version:
+            raise Conflict(f"{name} answers: name a version that shall take its place (`weir index list`).")
+        now = await progress(versions.settings, versions.es, record, version)
+        if not now.complete:
+            Console(stderr=True).print(f"{name} is at {now.share:.1%}: what it does not hold yet it cannot find")
+        return await compared(versions.settings, golden, of, live, version)
+
+    before, made = _with(of, "", run)
+    tell(made, before, out, as_json)
+    if made.verdict is None or not made.verdict.passed:
+        raise typer.Exit(1)
+
+
+@index.command()
 def cutover(
     name: Name,
+    golden: Golden = SET,
     force: Annotated[bool, typer.Option("--force", help="Go over though the gate refuses; the audit says so.")] = False,
     wait: Wait = 60.0, of: Of = MAIN, by: By = "",
 ) -> None:
-    """Let another version answer: one record, which every answers worker follows between two questions."""
-    after = _with(of, by, lambda versions: versions.cutover(name, gate(versions.settings), force, wait))
+    """Let another version answer: one record, which every answers worker follows between two questions.
+
+    Before that the versions are compared document by document, and measured with a golden set.
+    """
+    after = _with(of, by, lambda versions: versions.cutover(
+        name, by_golden_set(versions.settings, golden, of, versions.tell), force, wait))
     print(f"{after.live} answers now; `weir index rollback` goes back to {after.previous}")
 
 
@@ -171,9 +198,15 @@ def add_model(
     print(f"{name} is there: revision {found.revision}, {found.dimension} dimensions")
 
 
-def gate(settings: Settings) -> Gate | None:
-    """What is asked before a version goes live; None where nothing is."""
-    return None
+@index.command("add-reranker")
+def add_cross_encoder(
+    name: Annotated[str, typer.Argument(help="Name that the model shall have, such as ms-marco.")],
+    source: Annotated[str, typer.Argument(help="Folder with model.onnx and tokenizer.json, or the address of one.")],
+    max_tokens: Annotated[int, typer.Option(min=16, help="Question and passage together; the passage is cut.")] = 512,
+) -> None:
+    """Add a cross-encoder to the local Triton. WEIR_RERANK_MODEL=NAME and `rerank` of a recipe have it used."""
+    add_reranker(environment.load(), name, source, max_tokens=max_tokens)
+    print(f"{name} is there; set WEIR_RERANK_MODEL={name} for all processes")
 
 
 # -- parts --------------------------------------------------------------------------------------------------------
@@ -186,35 +219,13 @@ def _with(of: str, by: str, run: Callable[[Versions], Awaitable[T]]) -> T:
     async def connected() -> T:
         es, client = elasticsearch(settings), milvus(settings)
         try:
-            return await run(Versions(settings, es, client, system_clock, by or _user(),
+            return await run(Versions(settings, es, client, system_clock, by or operator(),
                                       Console(highlight=False, soft_wrap=True).print, of))
         finally:
             await es.close()
             await client.close()
 
     return asyncio.run(connected())
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        return "operator"
-
-
-def _recipe(given: list[str]) -> dict[str, float]:
-    """
-    Raises:
-        BadRequest: one is not NAME=NUMBER.
-    """
-    found = {}
-    for pair in given:
-        name, _, value = pair.partition("=")
-        try:
-            found[name.strip()] = float(value)
-        except ValueError:
-            raise BadRequest(f"{pair!r} is no parameter: say NAME=NUMBER, such as dense_weight=0.6.") from None
-    return found
 
 
 def _cut(live: Cut, chunk_chars: int | None, windows: bool | None) -> Cut:

@@ -32,6 +32,7 @@ COMMANDS = {
     "rebuild": "cli.rebuild:rebuild_command",
     "dead-letters": "cli.dead_letters:dead_letters",
     "erase": "cli.erase:erase",
+    "insights": "cli.insights:insights",
 }
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import asdict
-from typing import Annotated
 
-import orjson
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cli.terminal import AsJson, show_json
 from infra.local.report import Report, Unit, report
 from infra.local.state import Kind, Phase
 from weir import settings as settings_module
@@ -21,14 +20,14 @@ COLOURS = {Phase.READY: "green", Phase.WAITING: "yellow", Phase.STARTING: "yello
 
 
 def status(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show what runs. Ends with status 1 where something is not ready."""
     # The clients would say again, line by line, what the report says in one.
     logging.disable(logging.CRITICAL)
     found = asyncio.run(report(settings_module.load()))
     if as_json:
-        print(orjson.dumps(asdict(found) | {"healthy": found.healthy}, option=orjson.OPT_INDENT_2).decode())
+        show_json(asdict(found) | {"healthy": found.healthy})
     else:
         show(found, Console(highlight=False))
     if not found.healthy:

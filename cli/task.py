@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import uuid
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -15,10 +13,10 @@ from urllib.parse import quote
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 from rich.tree import Tree
 
 from cli.client import Client, token_for
+from cli.terminal import AsJson, listing, show_json, when
 from weir import settings as settings_module
 from weir.errors import BadRequest, NotFound, WeirError
 
@@ -27,7 +25,6 @@ task = typer.Typer(no_args_is_help=True, help="Tasks: ask for one, look at it, s
 TaskId = Annotated[str, typer.Argument(help="Id of the task, as `list` prints it; its beginning is enough.")]
 User = Annotated[str, typer.Option("--user", "-u", help="Person of the local issuer; WEIR_TOKEN goes first.")]
 Workspace = Annotated[str, typer.Option("--workspace", "-w", help="Workspace to work in.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 PERSON = "purchasing"
 """Who works with tasks in the sample."""
@@ -44,22 +41,6 @@ def using(user: str, work: Callable[[Client], Coroutine[Any, Any, Any]]) -> Any:
             return await work(client)
 
     return asyncio.run(run())
-
-
-def show_json(found: Any) -> None:
-    print(json.dumps(found, ensure_ascii=False, indent=2))
-
-
-def when(milliseconds: int | None) -> str:
-    return f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%Y-%m-%d %H:%M:%S}" if milliseconds else ""
-
-
-def listing(*columns: str, wrapping: Collection[str]) -> Table:
-    """A table in which only these columns may break their lines."""
-    table = Table()
-    for name in columns:
-        table.add_column(name, no_wrap=name not in wrapping)
-    return table
 
 
 def status_text(status: str) -> str:

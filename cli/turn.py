@@ -6,8 +6,6 @@ For operators: reads the log and the views. Each use is written down in `audit`.
 from __future__ import annotations
 
 import asyncio
-import getpass
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -17,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from cli.terminal import AsJson, operator, show_json
 from schemas import topics
 from schemas.events import Audit, Citation, Done, Source, Turn
 from weir import settings as settings_module
@@ -36,7 +35,6 @@ turn = typer.Typer(no_args_is_help=True, help="What somebody was answered, from 
                    "now.")
 
 Id = Annotated[str, typer.Argument(help="Id of the turn; of its answer, which is the same.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 HASH_SHOWN = 12
 """Hexadecimal digits of a passage's hash that the terminal shows; `--json` has all 64."""
 
@@ -47,7 +45,7 @@ def show(name: Id, as_json: AsJson = False) -> None:
     settings = settings_module.load()
     found, views = asyncio.run(_shown(settings, name))
     if as_json:
-        _print_json(_plain(found, found.sources, found.citations, views))
+        show_json(_plain(found, found.sources, found.citations, views))
         return
     out = Console(highlight=False, soft_wrap=True)
     _show(out, found)
@@ -65,7 +63,7 @@ def replay(
     found, now = asyncio.run(_replayed(settings, name, today))
     told = differences(found, now)
     if as_json:
-        _print_json({"turn": found.turn, "today": today, "differs": told.any,
+        show_json({"turn": found.turn, "today": today, "differs": told.any,
                      "then": _plain(found, found.sources, found.citations),
                      "now": _plain(now, now.sources, now.citations),
                      "differences": {
@@ -122,17 +120,13 @@ async def find(settings: Settings, views: TurnViews, name: str) -> Turn:
 
 
 async def _audit(settings: Settings, action: str, target: str) -> None:
-    who = getpass.getuser()
+    who = operator()
     async with Producer(settings) as producer:
         await producer.send(topics.AUDIT.named(settings.prefix), who, Audit(
             subject=who, action=action, target=target, at=system_clock()))
 
 
 # -- for machines -------------------------------------------------------------------------------------------------
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
 
 
 def _plain(said: Turn | Done, sources: Sequence[Source], citations: Sequence[Citation],

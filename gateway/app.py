@@ -20,6 +20,7 @@ from gateway import (
     evaluations,
     golden,
     health,
+    insights,
     openapi,
     pages,
     search,
@@ -77,11 +78,12 @@ async def services(settings: Settings, producer: Producer, clock: Clock) -> Asyn
     asking = Asking(settings, producer, open_answers, turns, sources, open_workspaces, clock)
     task_views = TaskViews(es, settings)
     live = Live(settings, task_views)
+    figures = insights.Insights(settings, clock)
     tasking = Tasking(settings, producer, live, task_views, open_workspaces, limits, clock)
     golden_sets, totals = GoldenSets(settings, producer, clock), Totals(settings, clock)
     started: list[Callable[[], Awaitable[None]]] = [es.close, verifier.close]
     try:
-        for part in (open_answers, indexes, open_workspaces, documents_view, live, tasking, golden_sets,
+        for part in (open_answers, indexes, open_workspaces, documents_view, live, tasking, golden_sets, figures,
                      totals):
             await part.start()
             started.append(part.close)
@@ -90,7 +92,8 @@ async def services(settings: Settings, producer: Producer, clock: Clock) -> Asyn
             limits=limits, es=es, indexes=indexes, documents=documents_view, turns=turns, sources=sources,
             workspaces=open_workspaces, open_answers=open_answers, asking=asking, sessions=sessions.Sessions(),
             tasks=task_views, decisions=DecisionViews(es, settings), usage=UsageViews(es, settings), live=live,
-            tasking=tasking, golden=golden_sets, evaluations=EvaluationViews(es, settings), caches=totals)
+            tasking=tasking, golden=golden_sets, evaluations=EvaluationViews(es, settings), insights=figures,
+            caches=totals)
     finally:
         for close in reversed(started):
             await close()
@@ -159,6 +162,7 @@ ROUTES = [
     web.post("/v1/approvals/{approval}/verdict", approvals.give_verdict),
     web.get("/v1/tools", tasks.tools),
     web.get("/v1/usage", tasks.usage),
+    web.get("/v1/insights", insights.insights),
     web.post("/v1/route", tasks.route),
     web.get(f"{_W}/documents", documents.list_documents),
     web.post(f"{_W}/documents", documents.publish),

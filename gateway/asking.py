@@ -26,6 +26,7 @@ from weir import telemetry
 from weir.clock import Clock
 from weir.errors import BadRequest, NotFound, Unavailable, WeirError
 from weir.kafka.producer import Delivery, Producer
+from weir.retrieval.recipe import Recipe
 from weir.settings import Settings
 from weir.views.turns import TurnViews
 
@@ -67,7 +68,7 @@ class Asking:
         """Asks, or joins the answer that the same request asked for before.
 
         Raises:
-            BadRequest: the question is too long, or a filter is wrong.
+            BadRequest: the question is too long, or a filter or a parameter is wrong.
             NotFound: the workspace is not open to this person.
             Overloaded: a limit is reached.
             Unavailable: Kafka does not answer.
@@ -75,6 +76,7 @@ class Asking:
         if len(body.question) > self._settings.max_question_chars or not body.question.strip():
             raise BadRequest(f"a question has 1 to {self._settings.max_question_chars} characters")
         filters = filters_of(body.filters)
+        Recipe().asked(body.recipe)
         self._workspaces.for_reader(person, body.workspace)
         request = body.request_id or secrets.token_hex(16)
         conversation = own_conversation(person.subject, body.conversation, request)
@@ -87,7 +89,8 @@ class Asking:
             question = QuestionAsked(
                 answer=answer, conversation=conversation, workspace=body.workspace, question=body.question,
                 person=person, asked_at=self._clock(), follows=body.follows, search_only=body.search_only,
-                limit=body.limit, explain=body.explain, filters=filters)
+                limit=body.limit, explain=body.explain, filters=filters, recipe=body.recipe, without=body.without,
+                anew=body.anew)
             opened.asked = time.monotonic()
             try:
                 posted = self._producer.post(self._topic, conversation, question)

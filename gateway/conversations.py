@@ -46,7 +46,8 @@ async def give_feedback(request: web.Request) -> web.Response:
     turn = await services.turns.wait(request.match_info["turn"])
     if turn is None or turn.person.subject != person.subject:
         raise NotFound("you have no such turn")
-    event = Feedback(subject=person.subject, turn=turn.turn, good=body.good, at=services.clock(), comment=body.comment)
+    event = Feedback(subject=person.subject, turn=turn.turn, workspace=turn.workspace, good=body.good,
+                     at=services.clock(), comment=body.comment)
     await services.producer.send(topics.FEEDBACK.named(services.settings.prefix), person.subject, event)
     return json_response({"turn": turn.turn}, status=202)
 

@@ -27,6 +27,7 @@ from weir.views.usage import UsageViews
 
 if TYPE_CHECKING:
     from gateway.asking import Asking
+    from gateway.insights import Insights
     from gateway.limits import Limits
     from gateway.live import Live
     from gateway.open_answers import OpenAnswers
@@ -63,6 +64,7 @@ class Services:
     tasking: Tasking
     golden: GoldenSets
     evaluations: EvaluationViews
+    insights: Insights
     caches: Totals
 
 

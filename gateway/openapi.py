@@ -67,6 +67,7 @@ OPERATIONS = (
               task_requests.ManyVerdictsBody),
     Operation("get", "/v1/tools", "What a new task may use"),
     Operation("get", "/v1/usage", "What was used, by task, person, tool, kind, model or step"),
+    Operation("get", "/v1/insights", "Live figures by minute, of the workspaces into which one may publish"),
     Operation("post", "/v1/route", "Whether a text is a question or a task, and why", task_requests.RouteBody),
     Operation("get", "/v1/me", "Who you are"),
     Operation("get", "/v1/session", "How people sign in here"),

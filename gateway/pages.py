@@ -1,4 +1,6 @@
-"""The pages: a few static files, read once, and the policy that keeps a browser from running anything else."""
+"""The pages: a few static files, read and filled in once, and the policy that keeps a browser from running others.
+
+`pages/parts/` holds what the pages have in common; nothing of it is served by itself."""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 FOLDER = Path(__file__).parent / "pages"
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -36,12 +39,12 @@ class File:
 
 def load(folder: Path = FOLDER) -> dict[str, File]:
     """Each file by the path under which it is served."""
+    templates = Environment(loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined,
+                            trim_blocks=True, lstrip_blocks=True)
     files = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix in TYPES:
-            body = path.read_bytes()
-            name = path.relative_to(folder).as_posix()
-            files[_address(name)] = File(body, TYPES[path.suffix], hashlib.sha256(body).hexdigest()[:32])
+    for path in sorted(folder.glob("*.*")):
+        body = templates.get_template(path.name).render().encode() if path.suffix == ".html" else path.read_bytes()
+        files[_address(path.name)] = File(body, TYPES[path.suffix], hashlib.sha256(body).hexdigest()[:32])
     return files
 
 

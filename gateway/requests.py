@@ -19,6 +19,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Id = Annotated[str, Field(min_length=1, max_length=200)]
 Value = StrictBool | StrictInt | StrictFloat | StrictStr
 Metadata = dict[str, date | int | list[str] | float | bool | str]
+Parameters = Annotated[dict[Annotated[str, Field(max_length=200)], float], Field(max_length=64)]
+"""Parameters of retrieval; docs/reference/recipe.md."""
 
 MAX_BODY = 256 * 1024
 """Bytes of a request that is no document."""
@@ -39,26 +41,32 @@ class FilterBody(Body):
     values: list[Value]
 
 
-class SearchBody(Body):
+class Searching(Body):
+    """What every question says of how it is searched. `without`: conditions that stand in the question and are not to
+    narrow it, as the answer's `filters` have said them. `anew`: nothing that was found or answered before is used
+    again."""
+
     workspace: Name
     question: Annotated[str, Field(min_length=1)]
     limit: Annotated[int, Field(ge=1, le=100)] = 10
     filters: list[FilterBody] = []
     explain: bool = False
+    recipe: Parameters = {}
+    without: Annotated[list[Annotated[str, Field(max_length=500)]], Field(max_length=20)] = []
+    anew: bool = False
 
 
-class AskBody(Body):
+class SearchBody(Searching):
+    pass
+
+
+class AskBody(Searching):
     """`request_id`: asking again with the same one asks once. `follows`: the answer that this question follows."""
 
-    workspace: Name
-    question: Annotated[str, Field(min_length=1)]
     request_id: Id | None = None
     conversation: Id | None = None
     follows: Id | None = None
-    filters: list[FilterBody] = []
     search_only: bool = False
-    explain: bool = False
-    limit: Annotated[int, Field(ge=1, le=100)] = 10
 
 
 class DocumentBody(Body):
@@ -98,7 +106,7 @@ class ReuseBody(Body):
         "how", "how-much", "what", "which", "who", "where", "when", "why", "whether", "request"]], Field(min_length=1)]
     semantic: bool = False
     similarity: Annotated[float, Field(ge=0.5, le=1)] = 0.85
-    hours: Annotated[int, Field(ge=1, le=720)] = 24
+    hours: Annotated[int, Field(ge=1, le=24)] = 24
 
 
 class WorkspaceBody(Body):
@@ -106,6 +114,7 @@ class WorkspaceBody(Body):
     index: Name = "main"
     readers: Annotated[list[str], Field(max_length=1000)] = ["everyone"]
     publishers: Annotated[list[str], Field(max_length=1000)] | None = None
+    recipe: Parameters = {}
     reuse: ReuseBody | None = None
 
 

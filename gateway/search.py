@@ -13,9 +13,11 @@ async def search(request: web.Request) -> web.Response:
     body = await read_json(request, SearchBody)
     services = request.app[SERVICES]
     ask = AskBody(workspace=body.workspace, question=body.question, limit=body.limit, filters=body.filters,
-                  explain=body.explain, search_only=True)
+                  explain=body.explain, recipe=body.recipe, without=body.without, anew=body.anew,
+                  search_only=True)
     following, done = await gather(lambda send: services.asking.ask(person_of(request), ask, send),
                                    services.settings.answer_timeout)
     return json_response({
-        "answer": following.answer, "sources": done["sources"], "notices": done["notices"], "timings": done["timings"],
-        "explain": done["explain"], "index": done["index"], "index_version": done["index_version"]})
+        "answer": following.answer, "sources": done["sources"], "notices": done["notices"],
+        "filters": done["filters"], "timings": done["timings"], "explain": done["explain"], "index": done["index"],
+        "index_version": done["index_version"]})

@@ -99,7 +99,8 @@ def frame_message(received: Received, *, kind: str | None = None) -> Message:
                 "question": body.question, "workspace": body.workspace, "asked_at": body.asked_at,
                 "follows": body.follows, "search_only": body.search_only, "attempt": received.frame.attempt})
         case Sources() as body:
-            return _message("sources", received, {"sources": body.sources, "notices": body.notices})
+            return _message("sources", received, {
+                "sources": body.sources, "notices": body.notices, "filters": body.filters})
         case Delta() as body:
             return _message("delta", received, {"text": body.text, "position": body.position})
         case Cited() as body:
@@ -110,7 +111,7 @@ def frame_message(received: Received, *, kind: str | None = None) -> Message:
                 "notices": body.notices, "model": body.model, "prompt": body.prompt, "index": body.index,
                 "index_version": body.index_version, "tokens_in": body.tokens_in, "tokens_out": body.tokens_out,
                 "cost": body.cost, "timings": body.timings, "explain": json_text(body.explain),
-                "earlier": body.earlier})
+                "filters": body.filters, "choices": body.choices, "earlier": body.earlier})
         case Failed() as body:
             return _message("error", received, {"code": body.code, "message": body.message,
                                                 "retriable": body.retriable, "retry_after": body.retry_after})
@@ -130,7 +131,7 @@ def turn_messages(turn: Turn, partition: int) -> list[Message]:
         end = {"type": "done", **base, "outcome": turn.outcome, **whole, "model": turn.model, "prompt": turn.prompt,
                "index": turn.index, "index_version": turn.index_version, "tokens_in": turn.tokens_in,
                "tokens_out": turn.tokens_out, "cost": turn.cost, "timings": turn.timings, "explain": None,
-               "earlier": turn.earlier}
+               "filters": [], "choices": [], "earlier": turn.earlier}
     return [snapshot, end]
 
 

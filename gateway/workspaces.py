@@ -16,9 +16,10 @@ from schemas import topics
 from schemas.events import Audit, Person, Reuse, Workspace
 from weir.access import EVERYONE
 from weir.clock import Clock
-from weir.errors import BadRequest, Forbidden, NotFound
+from weir.errors import BadRequest, Forbidden, NotFound, SettingsError
 from weir.kafka.producer import Producer
 from weir.kafka.table import Table
+from weir.retrieval.recipe import Recipe
 from weir.settings import Settings
 
 VISIBLE_WITHIN = 2.0
@@ -86,14 +87,22 @@ class Workspaces:
         raise Forbidden(f"you may not publish into {name!r}: ask somebody of {', '.join(workspace.publishers)}")
 
     async def put(self, person: Person, name: str, body: WorkspaceBody) -> Workspace:
-        """Raises: Forbidden: the person is no administrator."""
+        """
+        Raises:
+            Forbidden: the person is no administrator.
+            BadRequest: a parameter of the recipe does not exist, or its value makes no sense.
+        """
         self.get(name)
         if not self.admin(person):
             raise Forbidden(f"only members of {self._settings.admin_group!r} set up workspaces")
+        try:
+            Recipe().changed(body.recipe)
+        except SettingsError as e:
+            raise BadRequest(e.message) from e
         workspace = Workspace(
             workspace=name, title=body.title, index=body.index, readers=body.readers,
             publishers=[self._settings.publisher_group] if body.publishers is None else body.publishers,
-            reuse=Reuse(**body.reuse.model_dump()) if body.reuse is not None else None,
+            recipe=body.recipe, reuse=Reuse(**body.reuse.model_dump()) if body.reuse is not None else None,
             changed_at=self._clock(), changed_by=person.subject)
         await self._producer.send(topics.WORKSPACES.named(self._settings.prefix), name, workspace)
         await audit(self._producer, self._settings, self._clock, person, "workspace", name)
@@ -143,4 +152,5 @@ async def put_workspace(request: web.Request) -> web.Response:
 
 def _shown(workspace: Workspace) -> dict[str, object]:
     return {"workspace": workspace.workspace, "title": workspace.title, "index": workspace.index,
-            "readers": workspace.readers, "publishers": workspace.publishers, "reuse": workspace.reuse}
+            "readers": workspace.readers, "publishers": workspace.publishers, "recipe": workspace.recipe,
+            "reuse": workspace.reuse}

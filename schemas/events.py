@@ -591,6 +591,16 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlainFilter:
+    """A condition in the question's own words that narrowed what was searched."""
+
+    said: str
+    """As it stands in the question: asked again with this in `without`, it narrows nothing."""
+    shown: str
+    """What it was taken for; one of the notices says the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
     """The passages that were selected."""
 
@@ -598,6 +608,8 @@ class Sources:
     """Passages by number."""
     notices: list[str] = field(default_factory=list)
     """What a reader should know: a store that did not answer, for example."""
+    filters: list[PlainFilter] = field(default_factory=list)
+    """Conditions of the question that narrowed the search."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -691,8 +703,12 @@ class Done:
     """Milliseconds by stage."""
     explain: str | None = None
     """The path of retrieval as JSON, where it was asked for."""
+    filters: list[PlainFilter] = field(default_factory=list)
+    """Conditions of the question that narrowed the search."""
+    choices: list[str] = field(default_factory=list)
+    """Where the text asks back: questions that it could have meant."""
     reuse: str = ""
-    """Under what it may be given again: a hash of access, filters, model, prompt and index version; empty where it may not."""
+    """Under what it may be given again: a hash of all that it depends on besides its question and its passages; empty where it may not."""
     earlier: Earlier | None = None
     """The answer that this one repeats."""
 
@@ -1406,6 +1422,8 @@ class Feedback:
     """Whether it was good."""
     at: int
     """When, in milliseconds since the epoch."""
+    workspace: str = ""
+    """Workspace of the turn; empty in records from before this field."""
     comment: str = ""
     """In their words."""
 
@@ -1546,6 +1564,26 @@ class Index:
     """Highest number that a version was ever given: names are not used twice."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Insight:
+    """What one worker has counted of one minute in one workspace: its latest record of a key counts, and the parts of a minute add up. May be a little off. Topic `insights`."""
+
+    workspace: str
+    """Name of the workspace; empty for what belongs to none."""
+    minute: int
+    """When the minute began, in milliseconds since the epoch."""
+    part: str
+    """Whose count it is: another after each start of a worker."""
+    counts: dict[str, int]
+    """How often, or how much, by name of the figure."""
+    stages: dict[str, list[int]]
+    """Answers by their milliseconds, one number for each bucket, by stage."""
+    scores: list[int]
+    """Answers by the score of their best passage, one number for each bucket."""
+    at: int
+    """When it was counted, in milliseconds since the epoch."""
+
+
 class FilterOp(StrEnum):
     """How to compare."""
 
@@ -1593,6 +1631,12 @@ class QuestionAsked:
     """Whether the whole path of retrieval is wanted."""
     filters: list[Filter] = field(default_factory=list)
     """Conditions that all must hold."""
+    recipe: dict[str, float] = field(default_factory=dict)
+    """Parameters of retrieval for this question."""
+    without: list[str] = field(default_factory=list)
+    """Conditions that stand in the question and are not to narrow it, as they were said."""
+    anew: bool = False
+    """Whether nothing that was found or answered before may be used again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1732,7 +1776,7 @@ class Turn:
     attempts: int = 1
     """Attempts it took."""
     reuse: str = ""
-    """Under what it may be given again: a hash of access, filters, model, prompt and index version; empty where it may not."""
+    """Under what it may be given again: a hash of all that it depends on besides its question and its passages; empty where it may not."""
     earlier: Earlier | None = None
     """The answer that this one repeats."""
 
@@ -1799,6 +1843,8 @@ class Workspace:
     """Groups whose members may ask in it."""
     publishers: list[str] = field(default_factory=lambda: ["publishers"])
     """Groups whose members may publish into it."""
+    recipe: dict[str, float] = field(default_factory=dict)
+    """Parameters of retrieval that differ from those of the index version."""
     reuse: Reuse | None = None
     """Which answers may be given again; null for none."""
 
@@ -1827,6 +1873,7 @@ EVENTS: tuple[type, ...] = (
     Feedback,
     GoldenChange,
     Index,
+    Insight,
     QuestionAsked,
     TaskRequested,
     TaskResult,

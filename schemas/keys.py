@@ -50,6 +50,11 @@ def golden_key(name: str, version: int, change: str) -> str:
     return f"{name}/{version}/{change}"
 
 
+def insight_key(workspace: str, minute: int, part: str) -> str:
+    """Key of what one start of a worker has counted of a minute: it writes over its own parts only."""
+    return f"{workspace}/{minute}/{part}"
+
+
 def erasure_key(kind: str, name: str) -> str:
     return f"{kind}/{name}"
 

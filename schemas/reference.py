@@ -38,8 +38,10 @@ def topics_table() -> str:
 
 
 def _row(topic: Topic) -> str:
-    kept = "latest of each key" if topic.compacted else f"{int(topic.config['retention.ms']) // DAY} days"
-    cells = [f"`{topic.name}`", topic.key, topic.partition_key, kept,
+    kept = ["latest of each key"] if "compact" in topic.config["cleanup.policy"] else []
+    if "retention.ms" in topic.config:
+        kept.append(f"{int(topic.config['retention.ms']) // DAY} days")
+    cells = [f"`{topic.name}`", topic.key, topic.partition_key, ", ".join(kept),
              str(topic.partitions or "WEIR_KAFKA_PARTITIONS"),
              ", ".join(f"[{r}](#{r.lower()})" for r in topic.records) or "(declared for agents)",
              ", ".join(topic.writers), ", ".join(topic.readers)]

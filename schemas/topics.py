@@ -77,7 +77,7 @@ ANSWERS = Topic(
     transactional=False)
 TURNS = Topic(
     name="turns", key="conversation/turn", partition_key="conversation", config=COMPACT, records=("Turn",),
-    writers=("streams.turns",), readers=("streams.answers", "consumers.views"))
+    writers=("streams.turns",), readers=("streams.answers", "consumers.views", "streams.insights"))
 AGENT_EVENTS = Topic(
     name="agent-events", key="task", config=keep(90), records=("AgentEvent",),
     writers=("gateway", "streams.planner", "streams.agents", "consumers.tools"),
@@ -102,10 +102,10 @@ TOOLS = Topic(
     readers=("gateway", "streams.planner", "consumers.tools"))
 DECISIONS = Topic(
     name="decisions", key="approval", config=COMPACT, records=("Decision",), writers=("streams.agents",),
-    readers=("gateway", "consumers.views", "approvers"))
+    readers=("gateway", "consumers.views", "approvers", "streams.insights"))
 TASK_RESULTS = Topic(
     name="task-results", key="task", config=COMPACT, records=("TaskResult",), writers=("streams.agents",),
-    readers=("gateway", "consumers.views"))
+    readers=("gateway", "consumers.views", "streams.insights"))
 WORKSPACES = Topic(
     name="workspaces", key="workspace", partitions=1, config=COMPACT, records=("Workspace",), writers=("gateway",),
     readers=("gateway", "streams.answers", "consumers.tools"))
@@ -120,13 +120,19 @@ USAGE = Topic(
     readers=("consumers.views",))
 CACHE_FIGURES = Topic(
     name="cache-figures", key="worker", partitions=1, config=keep(7), records=("CacheFigures",),
-    writers=("streams.answers",), readers=("gateway",))
+    writers=("streams.answers",), readers=("gateway", "streams.insights"))
 FEEDBACK = Topic(
     name="feedback", key="subject", config=keep(400), records=("Feedback",), writers=("gateway",),
-    readers=("consumers.views",))
+    readers=("consumers.views", "streams.insights"))
 AUDIT = Topic(
     name="audit", key="subject", config=keep(400), records=("Audit",), writers=("gateway", "operators"),
     readers=("operators",))
+INSIGHTS = Topic(
+    name="insights", key="workspace/minute/part", partition_key="workspace", partitions=1,
+    # Written anew every few seconds while its minute lasts; only the last record of a key says something.
+    config=keep(7) | {"cleanup.policy": "compact,delete", "segment.ms": str(DAY // 24),
+                      "min.cleanable.dirty.ratio": "0.2"},
+    records=("Insight",), writers=("streams.insights",), readers=("gateway", "operators"), transactional=False)
 ERASURES = Topic(
     name="erasures", key="kind/name", partitions=1, config=COMPACT, records=("Erasure",), writers=("operators",),
     readers=("consumers.views",))
@@ -145,5 +151,5 @@ REPLAYS = Topic(
 TOPICS = (
     DOCUMENTS, CHUNKS, EMBEDDINGS, DOCUMENT_STATUS, INDEXES, QUESTIONS, ANSWERS, TURNS, AGENT_EVENTS, AGENT_STATE,
     AGENT_COMMANDS, AGENT_EFFECTS, EFFECT_LOG, AGENT_REPLIES, TOOLS, DECISIONS, TASK_RESULTS, WORKSPACES, GOLDEN,
-    EVALUATIONS, USAGE, CACHE_FIGURES, FEEDBACK, AUDIT, ERASURES, DEAD_LETTERS, REPLAYS,
+    EVALUATIONS, USAGE, CACHE_FIGURES, FEEDBACK, AUDIT, INSIGHTS, ERASURES, DEAD_LETTERS, REPLAYS,
 )

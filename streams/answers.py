@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -52,7 +52,8 @@ from weir.kafka.table import Table
 from weir.kafka.worker import Worker
 from weir.models.configured import model_from
 from weir.models.protocol import Embed
-from weir.retrieval.pipeline import Retriever, anew
+from weir.retrieval.candidates import anew
+from weir.retrieval.pipeline import Retriever
 from weir.settings import Settings
 from weir.stores import elasticsearch, milvus
 from weir.views.documents import DocumentViews
@@ -270,6 +271,14 @@ def live(indexes: Indexes, workspaces: Table) -> Callable[[str], tuple[str, Inde
     return of
 
 
+def recipes(workspaces: Table) -> Callable[[str], Mapping[str, float]]:
+    """What a workspace says of how it is searched."""
+    def of(workspace: str) -> Mapping[str, float]:
+        settings = workspaces.get(workspace)
+        return settings.recipe if isinstance(settings, Workspace) else {}
+    return of
+
+
 def readers(workspaces: Table) -> Callable[[str], list[str]]:
     """The groups that may ask in a workspace; everyone where nobody said otherwise."""
     def of(workspace: str) -> list[str]:
@@ -302,7 +311,7 @@ async def parts(settings: Settings, producer: Producer | None = None) -> AsyncIt
     es, vectors, model = elasticsearch(settings), milvus(settings), model_from(settings)
     views, turns = DocumentViews(es, settings), TurnViews(es, settings)
     caching = Caching(settings, workspaces, views, producer, system_clock) if producer is not None else None
-    retriever = Retriever(settings, es, vectors, views, live(indexes, workspaces),
+    retriever = Retriever(settings, es, vectors, views, live(indexes, workspaces), recipes=recipes(workspaces),
                           searching=caching.search if caching is not None else anew)
 
     def embedder(version: str) -> Embed:
@@ -312,7 +321,7 @@ async def parts(settings: Settings, producer: Producer | None = None) -> AsyncIt
     answering = Answering(
         retriever, model, embedder=embedder,
         history=lambda turn: turns.history(turn, HISTORY, HISTORY_WAIT), views=views, patience=settings.model_timeout,
-        cache=caching.answers(embedder) if caching is not None else None)
+        cache=caching.answers(embedder, retriever.vectors) if caching is not None else None)
     await indexes.start()
     await workspaces.start()
     try:

@@ -19,6 +19,7 @@ from typing import Any
 
 from schemas.events import Filter, FilterOp, Person
 from weir.errors import BadRequest
+from weir.versions import version_key
 
 EVERYONE = "everyone"
 DOCUMENT_FIELD = "document"
@@ -64,10 +65,26 @@ def _check_value(f: Filter, value: Value) -> None:
         raise BadRequest(f"the filter on {f.field!r} compares with {value}: give a number of 64 bits.")
     if f.field == DOCUMENT_FIELD and not (isinstance(value, str) and f.op in (FilterOp.EQ, FilterOp.ANY)):
         raise BadRequest("a filter on `document` compares its id, a text, by `eq` or `any`.")
-    if f.op in (FilterOp.GTE, FilterOp.LTE) and (isinstance(value, bool) or
-                                                 (isinstance(value, str) and as_date(value) is None)):
-        raise BadRequest(f"the filter on {f.field!r} asks for order among {type(value).__name__} values: only numbers "
-                         "and dates (2026-01-31) have one here.")
+    if f.op in (FilterOp.GTE, FilterOp.LTE) and (isinstance(value, bool) or (
+            isinstance(value, str) and as_date(value) is None and not is_version_range(f))):
+        raise BadRequest(f"the filter on {f.field!r} asks for order among {type(value).__name__} values: only numbers, "
+                         "dates (2026-01-31) and versions (2.10) have one here.")
+
+
+def is_version_range(f: Filter) -> bool:
+    """Whether a filter compares with a version. No store knows their order: retrieval makes such a filter a list of
+    the versions there are before it asks one."""
+    value = f.values[0] if f.values else None
+    return (f.op in (FilterOp.GTE, FilterOp.LTE) and isinstance(value, str) and as_date(value) is None
+            and version_key(value) is not None)
+
+
+def _bound(f: Filter) -> date | int | float:
+    """What a range compares with."""
+    if is_version_range(f):
+        raise BadRequest(f"versions of {f.field!r} are compared by searches alone: ask with the versions themselves.")
+    value: Any = f.values[0]
+    return as_date(value) if isinstance(value, str) else value  # type: ignore[return-value]  # a checked text is a day
 
 
 def matches(filters: Sequence[Filter], document: str, metadata: Metadata) -> bool:
@@ -145,8 +162,7 @@ def _milvus_condition(f: Filter) -> str:
         return f"document in [{', '.join(_quoted(f.values))}]"
     key = token(f.field)
     if f.op in (FilterOp.GTE, FilterOp.LTE):
-        want = f.values[0]
-        value = as_date(want) if isinstance(want, str) else want
+        value = _bound(f)
         return f'metadata["{_kind(value)}{key}"] {">=" if f.op is FilterOp.GTE else "<="} {_number(value)!r}'
     texts = [value for value in f.values if isinstance(value, str)]
     exact: list[Any] = [value for value in f.values if not isinstance(value, str)]
@@ -199,8 +215,7 @@ def _elasticsearch_condition(f: Filter) -> dict[str, Any]:
     if f.field == DOCUMENT_FIELD:
         return {"terms": {"document": f.values}}
     if f.op in (FilterOp.GTE, FilterOp.LTE):
-        want = f.values[0]
-        value = as_date(want) if isinstance(want, str) else want
+        value = _bound(f)
         names = ("date",) if isinstance(value, date) else ("long", "double")
         limit = value.isoformat() if isinstance(value, date) else value
         either: list[dict[str, Any]] = [{"range": {f"metadata.{name}": {f.op.value: limit}}} for name in names]

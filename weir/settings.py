@@ -79,6 +79,9 @@ class Settings(BaseSettings):
     embed_price: float = Field(0.0, ge=0, description="Cost of a million tokens read by an `openai:NAME` embedding "
                                "model; told before an index is built with one.")
 
+    rerank_model: str = Field("", description="Cross-encoder on Triton that reads the best passages again where a "
+                              "recipe asks for it (`rerank`); empty: none.")
+
     # -- limits ---------------------------------------------------------------------------------------------------
     max_document_bytes: int = Field(32 * 2**20, gt=0, description="Largest document accepted, in bytes.")
     max_document_chunks: int = Field(50_000, gt=0, description="Most chunks that one document may be cut into.")

@@ -6,7 +6,7 @@ may not read a document learns nothing of it, its existence included.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ from weir.access import DOCUMENT_FIELD, elasticsearch_filter, may_read
 from weir.index.indexes import MAIN, Indexes
 from weir.kafka.table import Table
 from weir.retrieval.keyword import KeywordIndex, StoredSection
-from weir.retrieval.pipeline import Retriever
+from weir.retrieval.pipeline import Controls, Retriever
 from weir.settings import Settings
 from weir.stores import elasticsearch, elasticsearch_errors, milvus
 from weir.views.documents import DocumentView, DocumentViews
@@ -61,7 +61,10 @@ class Library:
         """
         self._admit(call)
         filters = [] if document is None else [Filter(field=DOCUMENT_FIELD, op=FilterOp.EQ, values=[document])]
-        return (await self._retriever.retrieve(call.workspace, query, call.person, filters, limit)).sources
+        # What a task looks for are its own words, not a person's: no condition is read into them.
+        controls = Controls(recipe={"plain_filters": 0})
+        return (await self._retriever.retrieve(call.workspace, query, call.person, filters, limit,
+                                               controls=controls)).sources
 
     async def views(self, call: Call, documents: Sequence[str]) -> dict[str, DocumentView]:
         """The documents among these that the person may read now.
@@ -127,6 +130,12 @@ def live(indexes: Indexes, workspaces: Table, workspace: str) -> tuple[str, Inde
     return name, indexes.live(name)
 
 
+def recipe(workspaces: Table, workspace: str) -> Mapping[str, float]:
+    """What a workspace says of how it is searched."""
+    settings = workspaces.get(workspace)
+    return settings.recipe if isinstance(settings, Workspace) else {}
+
+
 @asynccontextmanager
 async def library(settings: Settings) -> AsyncIterator[Library]:
     """The library on the servers of the settings. The stores may still be coming up.
@@ -138,7 +147,8 @@ async def library(settings: Settings) -> AsyncIterator[Library]:
     indexes, workspaces = Indexes(settings), Table(settings, topics.WORKSPACES.named(settings.prefix))
     es, vectors = elasticsearch(settings), milvus(settings)
     views = DocumentViews(es, settings)
-    retriever = Retriever(settings, es, vectors, views, lambda workspace: live(indexes, workspaces, workspace))
+    retriever = Retriever(settings, es, vectors, views, lambda workspace: live(indexes, workspaces, workspace),
+                          recipes=lambda workspace: recipe(workspaces, workspace))
     await indexes.start()
     await workspaces.start()
     try:

@@ -1,6 +1,7 @@
 /** One turn on the page: the question, what is being said, its citations and sources. Drawn from a state, not patched. */
 
 import { call, quoted } from "./api.js";
+import { besides, conditions } from "./conditions.js";
 import { make, offsets } from "./dom.js";
 import { goldenForm } from "./golden.js";
 import { openPanel } from "./panel.js";
@@ -11,12 +12,16 @@ const OUTCOMES = {
 };
 
 export class Turn {
-  /** `retry(turn)` asks the same again; `curates(workspace)` says whether this person looks after its golden set. */
-  constructor(question, workspace, { retry, curates }) {
+  /**
+   * `retry(turn, without)` asks the same again, not narrowed by these conditions; `anew(turn)` asks it so that no earlier
+   * answer will do; `choose(question)` asks what was meant;
+   * `curates(workspace)` says whether this person looks after its golden set.
+   */
+  constructor(question, workspace, { retry, anew, choose, curates }, without = []) {
     Object.assign(this, {
-      question, workspace, retry, curates, text: "", sources: [], citations: [], notices: [], outcome: null, failed: null,
+      question, workspace, retry, anew, choose, curates, without, filters: [], choices: [], text: "", sources: [], citations: [], notices: [], outcome: null, failed: null,
       answer: null, conversation: null, stage: "Asking…", spent: null, good: null,
-      golden: null, earlier: null,
+      golden: null, earlier: null, follows: undefined,
     });
     this.heading = make("h2", { tabIndex: -1 }, question);
     this.body = make("div");
@@ -28,7 +33,7 @@ export class Turn {
     const made = new Turn(turn.question, turn.workspace, options);
     Object.assign(made, {
       text: turn.text, sources: turn.sources, citations: turn.citations, notices: turn.notices, answer: turn.turn,
-      conversation: turn.conversation, failed: turn.failed, stage: null, earlier: turn.earlier ?? null,
+      conversation: turn.conversation, failed: turn.failed, stage: null, earlier: turn.earlier ?? null, follows: turn.follows,
       outcome: turn.failed ? "failed" : turn.outcome,
     });
     made.draw();
@@ -50,7 +55,7 @@ export class Turn {
         Object.assign(this, { text: "", sources: [], citations: [], stage: "Starting again…" });
         break;
       case "sources":
-        Object.assign(this, { sources: message.sources, notices: message.notices });
+        Object.assign(this, { sources: message.sources, notices: message.notices, filters: message.filters });
         this.stage = message.sources.length === 1 ? "Reading 1 source…" : `Reading ${message.sources.length} sources…`;
         break;
       case "delta":
@@ -67,7 +72,8 @@ export class Turn {
       case "done":
         Object.assign(this, {
           text: message.text, sources: message.sources, citations: message.citations, notices: message.notices,
-          outcome: message.outcome, stage: null, spent: message.timings.total ?? null, earlier: message.earlier ?? null,
+          filters: message.filters, choices: message.choices, earlier: message.earlier ?? null,
+          outcome: message.outcome, stage: null, spent: message.timings.total ?? null,
         });
         break;
       case "error":
@@ -90,8 +96,9 @@ export class Turn {
 
   #parts() {
     return [
-      this.earlier ? make("p", { class: "notice earlier" }, ...this.#earlier()) : null,
-      ...this.notices.slice(this.earlier ? 1 : 0).map((notice) => make("p", { class: "notice" }, notice)),
+      this.earlier ? make("p", { class: "notice earlier" }, make("span", {}, ...this.#earlier()), this.#anew()) : null,
+      conditions(this.filters, this.without, (without) => this.retry(this, without)),
+      ...besides(this.notices, this.filters).slice(this.earlier ? 1 : 0).map((notice) => make("p", { class: "notice" }, notice)),
       this.stage && !this.text ? make("p", { class: "progress" }, this.stage) : null,
       this.#said(),
       this.failed ? this.#failure() : null,
@@ -110,11 +117,21 @@ export class Turn {
       ". Its sources have not changed since."];
   }
 
+  #anew() {
+    return make("button", { type: "button", class: "stop", "data-key": "anew", onclick: () => this.anew(this) }, "Ask anew");
+  }
+
   #said() {
     if (!this.text) return null;
     const said = make("p", { class: this.ended ? "said" : "said streaming" }, ...this.#pieces());
-    const label = OUTCOMES[this.outcome];
-    return label ? make("div", { class: "absent" }, make("strong", {}, label), said) : said;
+    const label = this.choices.length ? "Which one is meant?" : OUTCOMES[this.outcome];
+    return label ? make("div", { class: "absent" }, make("strong", {}, label), said, this.#choices()) : said;
+  }
+
+  #choices() {
+    return this.choices.length ? make("div", { class: "choices" }, ...this.choices.map((question) => make("button", {
+      type: "button", class: "stop", "data-key": `choice-${question}`, onclick: () => this.choose(question),
+    }, question))) : null;
   }
 
   /** The text, cut where a supported stretch begins or ends, with the numbers of its sources behind it. */

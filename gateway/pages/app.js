@@ -19,7 +19,7 @@ const EXAMPLES = {
 
 const state = { mode: "ask", workspace: "sample", conversation: null, last: null, running: null, curated: new Set() };
 
-const options = { retry, curates: (workspace) => state.curated.has(workspace) };
+const options = { retry, anew: (turn) => retry(turn, turn.without, true), choose: (question) => submit(question, true), curates: (workspace) => state.curated.has(workspace) };
 
 const connection = new Connection({
   onState: (connected) => {
@@ -36,7 +36,7 @@ async function start() {
   const person = await signedIn();
   const address = new URLSearchParams(location.search);
   const then = address.get("then") ?? "";
-  if (/^\/(tasks|approvals|evaluations)(#[\w-]*)?$/.test(then)) {
+  if (/^\/(tasks|approvals|evaluations|insights|caches|search)(#\S*)?$/.test(then)) {
     location.replace(then);
     return;
   }
@@ -77,8 +77,10 @@ function drawExamples() {
   }, text))));
 }
 
+/** A new conversation. An answer that is still being written goes on, and is found among the earlier ones. */
 function begin() {
-  Object.assign(state, { conversation: null, last: null });
+  Object.assign(state, { conversation: null, last: null, running: null });
+  busy(false);
   $("turns").replaceChildren();
   $("welcome").hidden = false;
   $("follow-hint").hidden = true;
@@ -93,7 +95,6 @@ function markCurrent() {
 }
 
 async function openConversation(conversation) {
-  if (state.running) return;
   begin();
   try {
     const { turns } = await call("GET", `/v1/conversations/${quoted(conversation)}`);
@@ -133,8 +134,9 @@ async function find(question) {
 async function ask(question, plain) {
   if (!state.conversation) $("turns").replaceChildren();
   if (!plain && !state.conversation) {
-    state.running = "routing";
+    const asked = (state.running = newId());
     const routed = await call("POST", "/v1/route", { text: question }).catch(() => null);
+    if (state.running !== asked) return; // another conversation was begun
     state.running = null;
     if (routed?.kind === "task") {
       suggestTask(question, routed.why);
@@ -167,26 +169,32 @@ function suggestTask(goal, why) {
   element.querySelector("button").focus();
 }
 
-function retry(turn) {
+/** `anew`: no earlier answer will do. */
+function retry(turn, without = turn.without, anew = false) {
   if (state.running) return;
-  const fresh = new Turn(turn.question, turn.workspace, options);
+  const fresh = new Turn(turn.question, turn.workspace, options, without);
+  fresh.follows = turn.follows; // not the answer whose place it takes
   turn.element.replaceWith(fresh.element);
   fresh.heading.focus();
-  run(fresh);
+  run(fresh, anew);
 }
 
-function run(turn) {
+function run(turn, anew = false) {
   const request = newId();
   state.running = request;
   busy(true);
   announce("Asking.");
-  const ask = { request_id: request, workspace: turn.workspace, question: turn.question };
+  const ask = { request_id: request, workspace: turn.workspace, question: turn.question, without: turn.without, anew };
   if (state.conversation) ask.conversation = state.conversation;
-  if (state.last) ask.follows = state.last;
+  if (turn.follows === undefined) turn.follows = state.last;
+  if (turn.follows) ask.follows = turn.follows;
   connection.ask(ask, (message) => {
     turn.take(message);
+    const ended = message.type === "done" || message.type === "error";
+    if (ended) setTimeout(loadConversations, 1500); // the list is a second behind
+    if (state.running !== request) return;
     if (message.type === "sources") announce(turn.stage);
-    if (message.type === "done" || message.type === "error") finished(turn, message);
+    if (ended) finished(turn, message);
   });
 }
 
@@ -197,10 +205,8 @@ function finished(turn, message) {
     Object.assign(state, { conversation: turn.conversation, last: turn.answer });
     $("follow-hint").hidden = false;
     announce(turn.text);
-    setTimeout(loadConversations, 1500); // the list is a second behind
   } else {
     announce(message.message);
-    if (["overloaded", "forbidden", "bad_request"].includes(message.code)) return;
   }
 }
 

@@ -6,12 +6,14 @@ import { $, make } from "./dom.js";
 import { announce, arrive, countPending, openSide } from "./shell.js";
 
 const CACHES = {
-  retrieval: ["Searches", "The candidates of both stores, by index version, log position, filters and access."],
   answers: ["Answers", "Whole answers, where the workspace allows it."],
+  retrieval: ["Searches", "The candidates of both stores, by index version, recipe, log position, filters and access."],
+  vectors: ["Vectors", "Of questions and sentences, by model, revision and text; those of all workspaces."],
 };
 const OUTCOMES = {
   hit: "used again", exact: "the same question", semantic: "in other words", missed: "nothing that fits", kind: "kind not allowed",
-  number: "has a number", date: "has a date", name: "has a name", "follow-up": "follows another",
+  number: "has a number", date: "has a date", name: "has a name", "follow-up": "follows another", parts: "has several parts",
+  condition: "narrowed by its words", notice: "came with a notice", anew: "asked anew",
 };
 const REASONS = {
   changed: "a source changed", deleted: "a source was deleted", access: "access changed", passages: "other passages now",
@@ -37,7 +39,7 @@ async function load() {
 }
 
 function draw() {
-  const names = [...new Set(state.caches.map((c) => c.workspace))];
+  const names = [...new Set(state.caches.map((c) => c.workspace))].filter(Boolean);
   if (!names.includes(state.selected)) state.selected = names[0] ?? "";
   $("no-workspaces").hidden = names.length > 0;
   const held = document.activeElement?.dataset?.key;
@@ -50,14 +52,16 @@ function draw() {
       draw();
     },
   }, make("strong", {}, name)))));
-  const mine = state.caches.filter((c) => c.workspace === state.selected);
-  $("figures").replaceChildren(...(mine.length ? shown(mine)
+  const order = Object.keys(CACHES);
+  const mine = state.caches.filter((c) => !c.workspace || c.workspace === state.selected)
+    .sort((a, b) => order.indexOf(a.cache) - order.indexOf(b.cache));
+  $("figures").replaceChildren(...(names.length ? shown(mine)
     : [make("p", { class: "hint" }, "Nobody has asked in this time.")]));
   if (held) document.querySelector(`[data-key="${CSS.escape(held)}"]`)?.focus();
 }
 
 function shown(caches) {
-  const { reuse } = caches[0];
+  const { reuse } = caches.find((c) => c.workspace);
   const allowed = reuse
     ? `Answers may be given again to questions of the kinds ${reuse.kinds.join(", ")}, for ${reuse.hours} h`
       + (reuse.semantic ? `, also in other words (cosine at least ${reuse.similarity}).` : ".")

@@ -1,7 +1,24 @@
 /** What the pages share: who is here, the way to the other pages, the list at the side. */
 
 import { call } from "./api.js";
-import { $ } from "./dom.js";
+import { $, make } from "./dom.js";
+
+const PAGES = [
+  { href: "/", name: "Answers" },
+  { href: "/search", name: "Search" },
+  { href: "/tasks", name: "Tasks" },
+  { href: "/approvals", name: "Approvals", count: "pending" },
+  { href: "/evaluations", name: "Evaluations", curators: true },
+  { href: "/insights", name: "Figures", curators: true },
+  { href: "/caches", name: "Caches", curators: true },
+];
+for (const page of PAGES) {
+  const here = page.href === location.pathname;
+  page.link = make("a", { href: page.href, hidden: Boolean(page.curators) && !here }, page.name);
+  if (here) page.link.ariaCurrent = "page";
+  if (page.count) page.link.append(make("span", { id: page.count, class: "count", hidden: true }));
+  $("pages").append(page.link);
+}
 
 /** The person who is signed in; whoever is not goes to the first page and comes back. */
 export async function arrive() {
@@ -23,7 +40,6 @@ export async function arrive() {
     $("menu").focus();
   });
   $("shell").hidden = false;
-  document.querySelector(".pages [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
   call("GET", "/v1/workspaces").then(({ workspaces }) => showPages(workspaces)).catch(() => {});
   return session.person;
 }
@@ -38,7 +54,8 @@ export function openSide(open) {
 /** Shows the way to the pages that are for those who may publish. Returns the workspaces where this person may. */
 export function showPages(workspaces) {
   const curated = new Set(workspaces.filter((w) => w.may_publish).map((w) => w.workspace));
-  for (const link of [$("to-evaluations"), $("to-caches")]) link.hidden = curated.size === 0 && link.ariaCurrent !== "page";
+  for (const { link, curators } of PAGES) if (curators) link.hidden = curated.size === 0 && link.ariaCurrent !== "page";
+  $("pages").querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
   return curated;
 }
 

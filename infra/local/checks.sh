@@ -1,21 +1,32 @@
 #!/bin/sh
-# Every check and every test. A check that fails fails the whole, but the others run all the same.
+# Every check and every test. A check that fails fails the whole, but the others run all the same; what failed is said
+# once more at the end.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 bin=.venv/bin
 export PYTHONDONTWRITEBYTECODE=1
 shown="--tb=short --show-capture=no --durations=15"
-whole=tests/chaos/test_whole_system.py
-failed=0
+whole="tests/chaos/test_whole_system.py tests/chaos/test_index_servers.py"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
 
-step() { printf '\n== %s\n' "$1"; shift; "$@" || failed=1; }
+step() {
+    name=$1
+    shift
+    printf '\n== %s\n' "$name"
+    { "$@" 2>&1 || echo "FAILED: $name"; } | tee -a "$log"
+}
 
 step "ruff" $bin/ruff check .
 step "mypy" $bin/mypy
 step "import contracts" $bin/lint-imports
-[ $failed = 0 ] || printf '\nA check above failed; the tests follow.\n'
+! grep -q '^FAILED: ' "$log" || printf '\nA check above failed; the tests follow.\n'
 step "tests: no server, then the real servers, then kills" \
-    $bin/python -m pytest --own-servers $shown --ignore=$whole tests/unit tests/services tests/chaos
-# When the servers of the tests above are gone: it has its own, and a small machine has no room for both.
+    $bin/python -m pytest --own-servers $shown $(printf -- '--ignore=%s ' $whole) tests/unit tests/services tests/chaos
+# When the servers of the tests above are gone: these have their own, and a small machine has no room for both.
 step "tests: a whole Weir, killed part by part" $bin/python -m pytest $shown $whole
-exit $failed
+if grep -q '^FAILED: ' "$log"; then
+    printf '\n== What failed\n'
+    grep -E '^(FAILED|ERROR)[: ]' "$log"
+    exit 1
+fi

@@ -33,6 +33,7 @@ PROCESSES = (
     process("streams.documents"),
     process("streams.embeddings", "triton"),
     process("consumers.vectors", "elasticsearch", "milvus"),
+    process("streams.insights"),
 )
 
 KEYWORD_ANSWERS = frozenset({"kafka", "elasticsearch", "gateway", "streams.answers", "consumers.views"})

@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from schemas import keys
-from tests.kit.pipeline import MAINS, WORKSPACE, Pipeline, pipeline
+from tests.kit.pipeline import INGEST, WORKSPACE, Pipeline, pipeline
 from weir.settings import environment
 from weir.views.manifests import Manifests
 from weir.views.status import keywords_store, vectors_store
 
 pytestmark = [pytest.mark.chaos, pytest.mark.services, pytest.mark.timeout(900)]
+
 
 DOCUMENTS = 100
 SEED = 7
@@ -30,7 +31,7 @@ class Processes:
         self._env = environment(made.settings) | {"PYTHONPATH": str(Path.cwd())}
         self._logs = logs
         self._running: dict[str, subprocess.Popen[bytes]] = {}
-        for name in MAINS:
+        for name in INGEST:
             self.start(name)
 
     def start(self, name: str) -> None:
@@ -93,7 +94,7 @@ async def test_every_document_is_searchable_exactly_once_whoever_is_killed(tmp_p
 
 async def kill_around(processes: Processes) -> None:
     """Each process twice, in a seeded order; what was killed starts again at once, as under a supervisor."""
-    order = list(MAINS) * 2
+    order = list(INGEST) * 2
     random.Random(SEED).shuffle(order)
     await asyncio.sleep(6)
     for name in order:

@@ -14,7 +14,7 @@ from elasticsearch import AsyncElasticsearch
 from consumers import keywords, vectors, views
 from schemas import keys, topics
 from schemas.events import DocumentPublished
-from streams import documents, embeddings
+from streams import answers, documents, embeddings, turns, watchdog
 from tests.kit.system import until
 from weir.clock import system_clock
 from weir.errors import NotFound, Unavailable
@@ -35,8 +35,13 @@ from weir.views.status import document_status, keywords_store, vectors_store
 
 MAINS: dict[str, Callable[[Context], Coroutine[Any, Any, None]]] = {
     "streams.documents": documents.main, "streams.embeddings": embeddings.main, "consumers.vectors": vectors.main,
-    "consumers.keywords": keywords.main, "consumers.views": views.main,
+    "consumers.keywords": keywords.main, "consumers.views": views.main, "streams.answers": answers.main,
+    "another streams.answers": answers.main, "streams.turns": turns.main, "streams.watchdog": watchdog.main,
 }
+INGEST = ("streams.documents", "streams.embeddings", "consumers.vectors", "consumers.keywords", "consumers.views")
+"""What takes a document from its topic into both stores."""
+ANSWERING = ("streams.answers", "streams.turns")
+"""What answers a question and keeps the turn."""
 WORKSPACE = "library"
 PATIENCE = 120.0
 """Seconds that anything may take on a busy machine."""
@@ -60,8 +65,8 @@ class Pipeline:
     # -- processes ------------------------------------------------------------------------------------------------
 
     def start(self, *processes: str) -> None:
-        """Starts processes as tasks; all of them where none is named."""
-        for name in processes or tuple(MAINS):
+        """Starts processes as tasks; those that a document passes where none is named."""
+        for name in processes or INGEST:
             stop = asyncio.Event()
             context = Context(self.settings, self.producer, stop, system_clock)
             self._running[name] = stop, asyncio.create_task(MAINS[name](context), name=name)

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from schemas.events import Evaluation, GoldenQuestion, Index
-from streams import answers, turns
 from tests.kit.gateway import Gateway, gateway, gateway_settings
 from tests.kit.golden import expects, question
-from tests.kit.pipeline import MAINS, WORKSPACE, Pipeline, pipeline
+from tests.kit.pipeline import ANSWERING, INGEST, WORKSPACE, Pipeline, pipeline
 from tests.kit.system import until
 from weir.clock import system_clock
 from weir.evaluation.sets import GoldenSets
@@ -49,10 +48,8 @@ def golden_questions() -> list[GoldenQuestion]:
 @asynccontextmanager
 async def library() -> AsyncIterator[Pipeline]:
     """All processes of documents and answers, and the documents searchable."""
-    MAINS.setdefault(turns.NAME, turns.main)
-    MAINS.setdefault(answers.NAME, answers.main)
     async with pipeline() as made:
-        made.start()
+        made.start(*INGEST, *ANSWERING)
         sent = [(r.lower(), await made.publish(r.lower(), text_of(n, r), title=f"River {r}"))
                 for n, r in enumerate(RIVERS)]
         sent.append(("reserve", await made.publish("reserve", SECRET, title="Reserve", groups=["board"], clearance=2)))

@@ -23,9 +23,8 @@ from schemas.events import (
     TurnOutcome,
     Usage,
 )
-from streams import answers, turns, watchdog
 from tests.kit.answers import READER, Asker, turn_of
-from tests.kit.pipeline import MAINS, Pipeline, pipeline
+from tests.kit.pipeline import ANSWERING, INGEST, Pipeline, pipeline
 from weir.answers.attempts import Effect
 from weir.blobs import Blobs
 from weir.kafka.follow import read_all
@@ -34,7 +33,6 @@ from weir.views.turns import TurnViews
 
 pytestmark = pytest.mark.services
 
-MAINS.update({"streams.answers": answers.main, "streams.turns": turns.main, "streams.watchdog": watchdog.main})
 
 CONTRACTS = {
     "thornlea.md": "# Thornlea enclosures\n\n## Notice\n\nEither party may end the Thornlea agreement with "
@@ -48,7 +46,7 @@ CONTRACTS = {
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def library() -> AsyncIterator[Pipeline]:
     async with pipeline() as made:
-        made.start()
+        made.start(*INGEST, *ANSWERING, "streams.watchdog")
         sent = {name: await made.publish(name, text, media_type="text/markdown",
                                          groups=["board"] if name == "board.md" else ["everyone"])
                 for name, text in CONTRACTS.items()}

@@ -11,9 +11,8 @@ from prometheus_client import REGISTRY
 
 from schemas import topics
 from schemas.events import CacheFigures, Done, Failed, Filter, FilterOp, Person, Reuse, TurnOutcome, Workspace
-from streams import answers, turns
 from tests.kit.answers import READER, Asker, turn_of
-from tests.kit.pipeline import MAINS, WORKSPACE, Pipeline, pipeline
+from tests.kit.pipeline import ANSWERING, INGEST, WORKSPACE, Pipeline, pipeline
 from tests.kit.versions import until
 from weir.blobs import Blobs
 from weir.kafka.follow import read_all
@@ -21,8 +20,6 @@ from weir.kafka.records import Decoder
 from weir.views.turns import TurnViews
 
 pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="module")]
-
-MAINS.update({"streams.answers": answers.main, "streams.turns": turns.main})
 
 LEAVE = "How do I carry unused leave over?"
 TEXTS = {
@@ -37,7 +34,7 @@ OTHER = Person(subject="other", groups=["everyone"])
 async def library() -> AsyncIterator[Pipeline]:
     async with pipeline() as made:
         await allow(made, Reuse(kinds=["how", "what", "where"], semantic=True, similarity=0.8))
-        made.start()
+        made.start(*INGEST, *ANSWERING)
         for name, text in TEXTS.items():
             await put(made, name, text)
         yield made
@@ -177,6 +174,27 @@ async def test_a_worker_that_starts_finds_what_the_log_holds(library: Pipeline, 
 
 def held() -> float:
     return REGISTRY.get_sample_value("weir_cache_entries", {"cache": "answers"}) or 0.0
+
+
+async def test_a_question_asked_anew_is_searched_and_answered_again(asker: Asker) -> None:
+    first = (await kept(asker, LEAVE)).earlier
+    anew = await asked(asker, LEAVE, anew=True)
+    assert anew.earlier is None and anew.reuse and {"keyword", "dense"} <= anew.timings.keys()
+    assert first is not None and "cache" not in anew.timings
+    answer = list(asker.answers)[-1]
+
+    async def replaced() -> bool:
+        again = (await asked(asker, LEAVE)).earlier
+        return again is not None and again.turn == answer
+
+    await until(replaced, "the new answer to take the earlier one's place")
+
+
+async def test_another_recipe_is_searched_and_answered_anew(asker: Asker) -> None:
+    await kept(asker, LEAVE)
+    plain, other = await asked(asker, LEAVE), await asked(asker, LEAVE, recipe={"dense_weight": 0.4})
+    assert plain.earlier is not None and other.earlier is None
+    assert "keyword" in other.timings and other.reuse
 
 
 async def test_it_is_off_where_the_workspace_does_not_say_so(library: Pipeline, asker: Asker) -> None:

@@ -16,13 +16,10 @@ import pytest
 
 from schemas import keys, topics
 from schemas.events import DocumentPublished, Done, Failed, Person, Reuse, Workspace
-from streams import answers, turns
 from tests.kit.answers import Asker
-from tests.kit.pipeline import MAINS, PATIENCE, Pipeline, pipeline
+from tests.kit.pipeline import ANSWERING, INGEST, PATIENCE, Pipeline, pipeline
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(600)]
-
-MAINS.update({"streams.answers": answers.main, "streams.turns": turns.main})
 
 STEPS, LANES, SEED = 1000, 20, 5
 THINGS = ("valve", "hatch", "lantern")
@@ -179,7 +176,7 @@ async def test_a_thousand_steps_never_give_a_stale_or_forbidden_answer() -> None
             await made.producer.send(made.topic(topics.WORKSPACES), lane.name, Workspace(
                 workspace=lane.name, changed_at=0, changed_by="ann",
                 reuse=Reuse(kinds=["what"], semantic=True, similarity=0.8)))
-        made.start()
+        made.start(*INGEST, *ANSWERING)
         await made.searchable("first", (await made.publish("first", "Everything runs.")).offset)
         lagging = asyncio.create_task(outages(made))
         try:

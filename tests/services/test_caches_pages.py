@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,16 +11,17 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
-from tests.kit.chromium import NoChromium, browser
+from tests.kit.chromium import NoChromium, browser, overflowing, page_of
 from tests.kit.gateway import Gateway
 from tests.kit.pipeline import WORKSPACE, Pipeline
 from tests.kit.rivers import PUBLISHER, asked, library, open_gateway
 from tests.kit.system import until
-from weir import identity
 
 pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="module")]
 
-QUESTION, OTHER = "How is the gauge at the bridge read?", "How is the gauge at a bridge read?"
+QUESTION = "How is the gauge at the bridge read?"
+OTHER = {360: "How is the gauge at a bridge read?", 1280: "How is a gauge at the bridge read?"}
+"""The same in other words, by the width of the screen."""
 REUSE = {"kinds": ["how"], "semantic": True, "similarity": 0.8}
 
 
@@ -79,6 +81,13 @@ async def test_the_figures_are_for_those_who_look_after_the_workspace(weir: Pipe
     assert (await here.call("GET", "/v1/caches", user="rob", groups=()))[1]["caches"] == []
 
 
+async def both_by_themselves(here: Gateway) -> bool:
+    """Whether an earlier answer and then a new one were given, neither to a follow-up of the other."""
+    talks = (await here.call("GET", "/v1/conversations", **PUBLISHER))[1]["conversations"]
+    turns = (await here.call("GET", f"/v1/conversations/{talks[0]['conversation']}", **PUBLISHER))[1]["turns"]
+    return [(t["earlier"] is None, t["follows"]) for t in turns] == [(False, None), (True, None)]
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def chromium() -> AsyncIterator[Browser]:
     try:
@@ -92,27 +101,21 @@ async def chromium() -> AsyncIterator[Browser]:
 @pytest.mark.parametrize("width", [360, 1280])
 async def test_the_pages_show_both(chromium: Browser, here: Gateway, tmp_path: Path, width: int) -> None:
     await earlier(here, QUESTION)
-    context = await chromium.new_context(viewport={"width": width, "height": 800})
-    made, problems = await context.new_page(), list[str]()
-    made.on("request", lambda r: None if r.url.startswith(here.url) else problems.append(r.url))
-    made.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
-    made.on("pageerror", lambda e: problems.append(str(e)))
     shots = Path(os.environ.get("WEIR_TEST_SHOTS", tmp_path))
-    try:
-        await made.goto(here.url + "/")
-        await made.select_option("#person", "pia")
-        await made.fill("#code", identity.access_code(here.settings))
-        await made.press("#code", "Enter")
-        await made.fill("#question", OTHER)
+    async with page_of(chromium, here, "pia", viewport={"width": width, "height": 800}) as made:
+        await made.fill("#question", OTHER[width])
         await made.press("#question", "Enter")
-        await expect(made.locator(".notice.earlier")).to_contain_text(f"An earlier answer to “{QUESTION}”, asked on")
+        notice = made.locator(".notice.earlier")
+        await expect(notice).to_contain_text(re.compile(r"An earlier answer to “How is .* read\?”, asked on "))
         await made.screenshot(path=shots / f"earlier-{width}.png")
+        await made.get_by_role("button", name="Ask anew").click()
+        await expect(made.locator(".after")).to_be_visible()
+        await expect(notice).to_have_count(0)
+        await until(lambda: both_by_themselves(here), what="the turns")
         await made.goto(here.url + "/caches")
-        await expect(made.locator(".card")).to_have_count(2)
-        card = made.locator(".card", has_text="Answers")
+        card = made.locator(".card", has=made.get_by_role("heading", name="Answers"))
         await expect(card.locator(".reasons").first).to_contain_text("the same question")
-        assert await made.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        await expect(made.locator(".card", has=made.get_by_role("heading", name="Searches"))).to_be_visible()
+        await expect(made.locator(".card", has=made.get_by_role("heading", name="Vectors"))).to_be_visible()
+        assert await overflowing(made) == []
         await made.screenshot(path=shots / f"caches-{width}.png", full_page=True)
-        assert problems == []
-    finally:
-        await context.close()

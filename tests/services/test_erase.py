@@ -17,10 +17,9 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from cli.rebuild import rebuild_view
 from schemas import topics
 from schemas.events import DocumentPublished, Done, Feedback, Outcome
-from streams import answers, turns, watchdog
 from tests.kit.answers import Asker, turn_of
 from tests.kit.eraser import STEPS, eraser
-from tests.kit.pipeline import MAINS, WORKSPACE, Pipeline, pipeline
+from tests.kit.pipeline import ANSWERING, INGEST, WORKSPACE, Pipeline, pipeline
 from weir.blobs import Blobs
 from weir.clock import system_clock
 from weir.erasing import ERASED, PASSAGE_ERASED, broker
@@ -38,7 +37,6 @@ from weir.views.turns import TurnViews
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(600)]
 
-MAINS.update({"streams.answers": answers.main, "streams.turns": turns.main, "streams.watchdog": watchdog.main})
 ROOT = Path(__file__).parents[2]
 SECRET = "The Nightjar clause lets Quillmere leave the Brackwater agreement after eleven days without giving a reason."
 OTHER = "Either party may end the Thornlea agreement with ninety days' written notice."
@@ -55,7 +53,7 @@ def lengthy(text: str) -> str:
 @pytest.fixture
 async def library(tmp_path: Path) -> AsyncIterator[Pipeline]:
     async with pipeline(blobs=str(tmp_path / "blobs"), max_record_bytes=8192) as made:
-        made.start()
+        made.start(*INGEST, *ANSWERING, "streams.watchdog")
         yield made
         await made.stop()
 

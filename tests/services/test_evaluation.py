@@ -19,7 +19,8 @@ from lxml import etree
 
 from cli.golden import import_file
 from cli.operate import golden_sample
-from schemas.events import GoldenQuestion
+from schemas import topics
+from schemas.events import GoldenQuestion, Workspace
 from tests.kit.gateway import Gateway
 from tests.kit.golden import expects, question
 from tests.kit.pipeline import WORKSPACE, Pipeline
@@ -36,7 +37,7 @@ from tests.kit.rivers import (
 )
 from tests.kit.system import until
 from weir.clock import system_clock
-from weir.errors import BadRequest, NotFound
+from weir.errors import BadRequest, NotFound, SettingsError
 from weir.evaluation.compare import evaluate
 from weir.evaluation.files import to_csv
 from weir.evaluation.sets import GoldenSet, GoldenSets
@@ -175,6 +176,27 @@ async def test_the_gate_refuses_a_version_that_finds_less_and_lets_its_equal_thr
     assert all(d.value == 0 for d in equal.differences)
     with pytest.raises(NotFound, match="has no version v3"):
         await evaluate(weir.settings, weir.producer, rivers, versions(weir), "v3", by="eve", clock=system_clock)
+
+
+async def test_a_recipe_is_tried_beside_the_live_one_over_what_the_workspace_says(weir: Pipeline, rivers: GoldenSet
+                                                                                 ) -> None:
+    topic = weir.topic(topics.WORKSPACES)
+    said = Workspace(workspace=WORKSPACE, changed_at=0, changed_by="eve", recipe={"expand": 1.0})
+    await weir.producer.send(topic, WORKSPACE, said)
+    few = replace(rivers, questions=[q for q in rivers.questions if q.id.startswith("discharge")])
+    try:
+        live, tried = await evaluate(weir.settings, weir.producer, few, weir.indexes.index(), by="eve",
+                                     clock=system_clock, recipe={"min_cosine": 1})
+        assert (live.index_version, live.recipe, live.live) == ("v1", {"expand": 1.0}, True)
+        assert (tried.index_version, tried.live) == ("v1 min_cosine=1", False)
+        assert tried.recipe == {"expand": 1.0, "min_cosine": 1.0}
+        assert all(q.outcome == "not_in_sources" and not q.found for q in tried.questions)
+        assert all(q.rank == 1 for q in live.questions)
+        with pytest.raises(SettingsError, match="names dept"):
+            await evaluate(weir.settings, weir.producer, few, weir.indexes.index(), by="eve", clock=system_clock,
+                           recipe={"dept": 1})
+    finally:
+        await weir.producer.send(topic, WORKSPACE, None)
 
 
 @asynccontextmanager

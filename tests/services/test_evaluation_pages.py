@@ -5,19 +5,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 import pytest_asyncio
 from lxml import etree
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, expect
 
+from tests.kit.chromium import overflowing, page_of
 from tests.kit.gateway import Gateway
 from tests.kit.pipeline import WORKSPACE, Pipeline
 from tests.kit.rivers import PUBLISHER, WET, asked, golden_questions, golden_sets, library, open_gateway, versions
 from tests.kit.system import until
-from weir import identity
 from weir.clock import system_clock
 from weir.evaluation.compare import evaluate
 from weir.evaluation.sets import GoldenSet, GoldenSets
@@ -108,34 +106,11 @@ async def test_a_run_over_rest_withholds_what_the_reader_may_not_ask(here: Gatew
 # -- pages --------------------------------------------------------------------------------------------------------
 
 
-@asynccontextmanager
-async def page(chromium: Browser, here: Gateway, path: str, **options: Any) -> AsyncIterator[Page]:
-    """A page that somebody has signed in to. At its end: nothing foreign was asked for, and no policy was broken."""
-    context = await chromium.new_context(**options)
-    made = await context.new_page()
-    foreign: list[str] = []
-    problems: list[str] = []
-    made.on("request", lambda r: None if r.url.startswith(here.url) else foreign.append(r.url))
-    # The browser logs each 400, which a person gets to read where they are.
-    made.on("console", lambda m: problems.append(m.text) if m.type == "error" and "400" not in m.text else None)
-    made.on("pageerror", lambda e: problems.append(str(e)))
-    try:
-        await made.goto(here.url + path)
-        await made.select_option("#person", "pia")
-        await made.fill("#code", identity.access_code(here.settings))
-        await made.press("#code", "Enter")
-        await expect(made.locator("#shell")).to_be_visible()
-        yield made
-        assert (foreign, problems) == ([], [])
-    finally:
-        await context.close()
-
-
 @pytest.mark.browser
 @pytest.mark.parametrize("width", [360, 1280])
 async def test_the_report_by_keyboard_and_on_a_phone(chromium: Browser, here: Gateway, rivers: GoldenSet, run: str,
                                                      width: int) -> None:
-    async with page(chromium, here, f"/evaluations#{run}", viewport={"width": width, "height": 800}) as made:
+    async with page_of(chromium, here, "pia", f"/evaluations#{run}", viewport={"width": width, "height": 800}) as made:
         await expect(made.locator(".callout")).to_contain_text("The gate refuses it.")
         await expect(made.locator(".panel-small", has_text="Recall@10").locator("circle")).to_have_count(2)
         await expect(made.locator(".panel-small", has_text="Recall@10").locator("strong.worse")).to_be_visible()
@@ -149,16 +124,13 @@ async def test_the_report_by_keyboard_and_on_a_phone(chromium: Browser, here: Ga
         assert await made.evaluate("document.activeElement.tagName") == "SUMMARY"
         await made.select_option(".choose select", "differ")
         assert 0 < await made.locator(".question:visible").count() < len(rivers.questions)
-        wide = await made.evaluate("""[...document.querySelectorAll('body *')].filter((e) => e.checkVisibility({
-            visibilityProperty: true}) && e.getBoundingClientRect().right > innerWidth + 1
-            && !e.closest('.visually-hidden, .skip')).map((e) => e.id || e.className || e.tagName)""")
-        assert wide == []
+        assert await overflowing(made) == []
 
 
 @pytest.mark.browser
 async def test_a_bad_answer_is_marked_on_the_page(chromium: Browser, here: Gateway, sets: GoldenSets) -> None:
-    async with page(chromium, here, "/") as made:
-        await expect(made.locator("#to-evaluations")).to_be_visible()
+    async with page_of(chromium, here, "pia", tolerated="status of 400") as made:
+        await expect(made.locator("#pages a[href='/evaluations']")).to_be_visible()
         await made.fill("#question", WET.format("Gade"))
         await made.press("#question", "Enter")
         await made.locator("[data-key=feedback-false]").click(timeout=30_000)

@@ -14,16 +14,13 @@ import openai
 import pytest
 import pytest_asyncio
 
-from streams import answers, turns
 from tests.kit.gateway import Gateway, gateway, gateway_settings
 from tests.kit.oidc import ALGORITHM, Identities
-from tests.kit.pipeline import MAINS, Pipeline, pipeline
+from tests.kit.pipeline import ANSWERING, INGEST, Pipeline, pipeline
 from weir import identity
 from weir.clock import system_clock
 
 pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="module")]
-MAINS.setdefault(turns.NAME, turns.main)
-MAINS.setdefault(answers.NAME, answers.main)
 
 PUBLISHER: dict[str, Any] = {"user": "pat", "groups": ("publishers",)}
 ADMIN: dict[str, Any] = {"user": "adam", "groups": ("weir-admins",)}
@@ -38,7 +35,7 @@ QUESTION = "How many days of annual leave do employees have?"
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def weir() -> AsyncIterator[Pipeline]:
     async with pipeline() as made:
-        made.start()
+        made.start(*INGEST, *ANSWERING)
         yield made
 
 

@@ -15,10 +15,9 @@ import pytest_asyncio
 from schemas.events import CancelAnswer, Citation, Outcome
 from streams import turns
 from tests.kit.gateway import PATIENCE, Gateway, ScriptedWorker, gateway, gateway_settings, source
-from tests.kit.pipeline import MAINS, Pipeline, pipeline
+from tests.kit.pipeline import Pipeline, pipeline
 
 pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="module")]
-MAINS.setdefault(turns.NAME, turns.main)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -219,6 +219,23 @@ async def test_a_collection_that_lost_its_rows_does_not_go_live() -> None:
         assert made.indexes.live().name == "v1"
 
 
+async def test_what_is_lost_while_the_gate_measures_is_missed() -> None:
+    async with pipeline() as made:
+        made.start()
+        await publish(made, 4)
+        v2 = await build(made, FP32)
+        await settled(made, v2)
+        lost = [keys.row_id(WORKSPACE, d, m.version, 0) for d, m in (await held(made, stores(made, v2)[0])).items()]
+
+        async def gate(live: IndexVersion, new: IndexVersion) -> Verdict:
+            await VectorCollection(made.milvus, new.collection, new.dimension).delete(lost)
+            return Verdict(True, "it finds as much")
+
+        with pytest.raises(Conflict, match="v2 does not hold what v1 holds"):
+            await versions(made).cutover("v2", gate, patience=0.2)
+        assert (await versions(made).record()).live == "v1"
+
+
 async def test_a_gate_refuses_and_who_forces_it_is_audited() -> None:
     async with pipeline() as made:
         made.start()

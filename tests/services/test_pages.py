@@ -7,22 +7,18 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from streams import answers, turns
+from tests.kit.chromium import overflowing, page, page_of, sign_in
 from tests.kit.gateway import Gateway, gateway, gateway_settings
-from tests.kit.pipeline import MAINS, Pipeline, pipeline
+from tests.kit.pipeline import ANSWERING, INGEST, Pipeline, pipeline
 from weir import identity
 
 pytestmark = [pytest.mark.services, pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
-MAINS.setdefault(turns.NAME, turns.main)
-MAINS.setdefault(answers.NAME, answers.main)
 
 HANDBOOK = """# Annual leave
 
@@ -38,7 +34,7 @@ QUESTION = "How many days of annual leave do employees have?"
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def weir() -> AsyncIterator[Pipeline]:
     async with pipeline(sign_ins_per_minute=1000) as made:
-        made.start()
+        made.start(*INGEST, *ANSWERING)
         yield made
 
 
@@ -62,39 +58,6 @@ async def here(weir: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Asyn
         yield made
 
 
-@dataclass
-class Seen:
-    """What went on besides what is shown."""
-
-    requests: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-
-
-@asynccontextmanager
-async def page(chromium: Browser, here: Gateway, **options: Any) -> AsyncIterator[tuple[Page, Seen]]:
-    """The page, before anybody is signed in. At its end: nothing foreign was asked for, and no policy was broken."""
-    context = await chromium.new_context(**options)
-    seen = Seen()
-    made = await context.new_page()
-    made.on("request", lambda r: seen.requests.append(r.url))
-    made.on("console", lambda m: seen.problems.append(m.text) if m.type == "error" else None)
-    made.on("pageerror", lambda e: seen.problems.append(str(e)))
-    try:
-        await made.goto(here.url)
-        yield made, seen
-        assert [u for u in seen.requests if not u.startswith(here.url)] == []
-        assert seen.problems == []
-    finally:
-        await context.close()
-
-
-async def sign_in(made: Page, here: Gateway) -> None:
-    await made.select_option("#person", "robin")
-    await made.fill("#code", identity.access_code(here.settings))
-    await made.press("#code", "Enter")
-    await expect(made.locator("#question")).to_be_focused()
-
-
 async def ask(made: Page, question: str = QUESTION) -> None:
     await made.fill("#question", question)
     await made.press("#question", "Enter")
@@ -102,8 +65,9 @@ async def ask(made: Page, question: str = QUESTION) -> None:
 
 
 async def test_a_question_streams_and_its_citation_opens_at_the_passage(chromium: Browser, here: Gateway) -> None:
-    async with page(chromium, here) as (made, seen):
-        await sign_in(made, here)
+    async with page_of(chromium, here, "robin") as made:
+        requests: list[str] = []
+        made.on("request", lambda r: requests.append(r.url))
         await ask(made)
         await expect(made.locator(".said")).to_contain_text("27 days of annual leave")
         await made.locator(".cite").first.click()
@@ -113,13 +77,12 @@ async def test_a_question_streams_and_its_citation_opens_at_the_passage(chromium
         await expect(made.locator("#panel-text")).to_contain_text("Welcome to the chapter")
         await expect(made.locator("#panel-link")).to_have_attribute("href", "https://intranet.example/handbook")
         assert await made.locator("#panel img, #turns img").count() == 0, "text of documents is text"
-        assert any(u.endswith("/sections/0?version=0") for u in seen.requests)
+        assert any(u.endswith("/sections/0?version=0") for u in requests)
 
 
 async def test_a_follow_up_joins_its_conversation_and_comes_back_from_the_side_bar(
         chromium: Browser, here: Gateway) -> None:
-    async with page(chromium, here) as (made, _):
-        await sign_in(made, here)
+    async with page_of(chromium, here, "robin") as made:
         await ask(made, "In which class are trains booked?")
         await expect(made.locator("#follow-hint")).to_be_visible()
         await ask(made, "And below how many kilometres does nobody fly?")
@@ -133,16 +96,14 @@ async def test_a_follow_up_joins_its_conversation_and_comes_back_from_the_side_b
 
 
 async def test_an_answer_that_is_not_there_looks_different(chromium: Browser, here: Gateway) -> None:
-    async with page(chromium, here) as (made, _):
-        await sign_in(made, here)
+    async with page_of(chromium, here, "robin") as made:
         await ask(made, "Who won the football world cup in 1998?")
         await expect(made.locator(".absent")).to_contain_text("Not in your sources")
         assert await made.locator(".cite").count() == 0
 
 
 async def test_search_shows_passages_with_scores(chromium: Browser, here: Gateway) -> None:
-    async with page(chromium, here) as (made, _):
-        await sign_in(made, here)
+    async with page_of(chromium, here, "robin") as made:
         await made.click("#mode-search")
         await made.fill("#question", "trains second class")
         await made.press("#question", "Enter")
@@ -153,7 +114,7 @@ async def test_search_shows_passages_with_scores(chromium: Browser, here: Gatewa
 
 
 async def test_everything_can_be_done_by_keyboard(chromium: Browser, here: Gateway) -> None:
-    async with page(chromium, here) as (made, _):
+    async with page(chromium, here) as made:
         await expect(made.locator("#code")).to_be_focused()
         await made.keyboard.type(identity.access_code(here.settings))
         await made.keyboard.press("Enter")
@@ -181,16 +142,13 @@ async def test_everything_can_be_done_by_keyboard(chromium: Browser, here: Gatew
 
 @pytest.mark.parametrize("width", [320, 360, 768])
 async def test_a_narrow_screen_needs_no_sideways_scrolling(chromium: Browser, here: Gateway, width: int) -> None:
-    async with page(chromium, here, viewport={"width": width, "height": 700}, has_touch=True) as (made, _):
+    async with page(chromium, here, viewport={"width": width, "height": 700}, has_touch=True) as made:
         async def fits() -> None:
-            wide = await made.evaluate("""[...document.querySelectorAll('body *')].filter((e) => e.checkVisibility({
-                visibilityProperty: true}) && e.getBoundingClientRect().right > innerWidth + 1
-                && !e.closest('.visually-hidden, .skip')).map((e) => e.id || e.className || e.tagName)""")
-            assert wide == []
+            assert await overflowing(made) == []
             assert await made.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
         await fits()
-        await sign_in(made, here)
+        await sign_in(made, here, "robin")
         await fits()
         await ask(made)
         await fits()
@@ -206,12 +164,11 @@ async def test_a_narrow_screen_needs_no_sideways_scrolling(chromium: Browser, he
 
 
 async def test_a_wrong_code_is_said_and_a_lost_connection_is_taken_up_again(chromium: Browser, here: Gateway) -> None:
-    async with page(chromium, here) as (made, seen):
+    async with page(chromium, here, tolerated="status of 401") as made:
         await made.fill("#code", "wrong")
         await made.press("#code", "Enter")
         await expect(made.locator("#sign-in-error")).to_contain_text("wrong")
-        seen.problems.clear()  # the browser logs the 401
-        await sign_in(made, here)
+        await sign_in(made, here, "robin")
         await here.services.sessions.close()
         await ask(made)
         await expect(made.locator(".said")).to_contain_text("27 days")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -255,8 +255,8 @@ async def test_without_the_keyword_search_it_answers_by_vectors_and_says_so(syst
     retriever = system.retriever_with()
     stores = retriever.stores(system.version)
     deaf = Deaf(elasticsearch(system.settings), system.settings, system.version.keyword_index)
-    hearing_nothing = type(stores)(stores.recipe, stores.embedder, deaf, stores.dense)
-    retriever._stores = {name: (version, hearing_nothing) for name, (version, _) in retriever._stores.items()}
+    hearing_nothing = replace(stores, keyword=deaf)
+    retriever._stores = dict.fromkeys(retriever._stores, (system.version, hearing_nothing))
     try:
         found = await retriever.retrieve("topics", "How many days of leave do employees have?", READER)
         assert found.sources[0].passage == "leave-0"

@@ -7,23 +7,19 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, expect
 
+from tests.kit.chromium import overflowing, page_of
 from tests.kit.hands import answer, ask, call, calls
 from tests.kit.tasks import Office, office
-from weir import identity
 
 pytestmark = [pytest.mark.services, pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
 HOSTILE = "<img src=x onerror=alert(1)> \u202egnp.exe \u200b9007199254740993"
-FITS = """[...document.querySelectorAll('body *')].filter((e) => e.checkVisibility({visibilityProperty: true})
-    && e.getBoundingClientRect().right > innerWidth + 1 && !e.closest('.visually-hidden, .skip, .table, .exact'))
-    .map((e) => e.id || e.className || e.tagName)"""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -37,31 +33,10 @@ async def weir(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Office
         yield made
 
 
-@asynccontextmanager
-async def page(chromium: Browser, weir: Office, user: str, path: str, **options: Any) -> AsyncIterator[Page]:
-    """A page that somebody has signed in to. At its end: nothing foreign was asked for, and no policy was broken."""
-    context = await chromium.new_context(**options)
-    made = await context.new_page()
-    foreign, problems = [], []
-    made.on("request", lambda r: None if r.url.startswith(weir.gateway.url) else foreign.append(r.url))
-    made.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
-    made.on("pageerror", lambda e: problems.append(str(e)))
-    try:
-        await made.goto(weir.gateway.url + path)
-        await made.select_option("#person", user)
-        await made.fill("#code", identity.access_code(weir.settings))
-        await made.press("#code", "Enter")
-        await made.wait_for_url(f"**{path}*")
-        await expect(made.locator("#shell")).to_be_visible()
-        yield made
-        assert (foreign, problems) == ([], [])
-    finally:
-        await context.close()
-
-
 async def test_a_task_is_asked_for_watched_approved_in_another_window_and_finished(chromium: Browser,
                                                                                    weir: Office) -> None:
-    async with page(chromium, weir, "ann", "/tasks") as owner, page(chromium, weir, "pia", "/approvals") as approver:
+    async with (page_of(chromium, weir.gateway, "ann", "/tasks") as owner,
+                page_of(chromium, weir.gateway, "pia", "/approvals") as approver):
         await expect(approver.locator("#no-queue")).to_be_visible()
         await owner.fill("#goal", "Find the contracts and email them to purchasing")
         await owner.press("#goal", "Enter")
@@ -87,7 +62,7 @@ async def test_a_task_is_asked_for_watched_approved_in_another_window_and_finish
 
 
 async def test_a_question_starts_no_task_and_a_task_no_answer(chromium: Browser, weir: Office) -> None:
-    async with page(chromium, weir, "ann", "/tasks") as made:
+    async with page_of(chromium, weir.gateway, "ann", "/tasks") as made:
         await made.fill("#goal", "What is the notice period?")
         await made.press("#goal", "Enter")
         await expect(made.locator("#routed")).to_contain_text("This is a question")
@@ -109,7 +84,7 @@ async def test_what_a_planner_wrote_is_shown_exactly_and_does_nothing(chromium: 
     task = await weir.begin([calls(call("send_email", HOSTILE, to=[HOSTILE], amount=9007199254740993), text=HOSTILE),
                              answer()], goal=HOSTILE)
     proposal = await weir.proposal(task)
-    async with page(chromium, weir, "pia", f"/approvals#{proposal['approval']}") as made:
+    async with page_of(chromium, weir.gateway, "pia", f"/approvals#{proposal['approval']}") as made:
         shown = made.locator(".exact")
         await expect(shown).to_contain_text("<img src=x onerror=alert(1)>")
         await expect(shown).to_contain_text("9007199254740993")
@@ -125,7 +100,7 @@ async def test_what_a_planner_wrote_is_shown_exactly_and_does_nothing(chromium: 
     _, reply = await weir.call("GET", f"/v1/tasks/{task}")
     [changed] = reply["proposals"]
     assert '"amount":9007199254740995' in changed["arguments"]
-    async with page(chromium, weir, "ann", f"/tasks#{task}") as made:
+    async with page_of(chromium, weir.gateway, "ann", f"/tasks#{task}") as made:
         await expect(made.locator("h1").last).to_contain_text("<img src=x")
         await expect(made.locator(".call")).to_have_count(1)
         assert await made.locator("img").count() == 0
@@ -137,7 +112,7 @@ async def test_proposals_of_one_tool_are_marked_and_decided_together(chromium: B
     letters = [await weir.begin([calls(call("send_letter", to=["x"])), answer()]) for _ in range(2)]
     for task in tasks + letters:
         await weir.proposal(task)
-    async with page(chromium, weir, "pia", "/approvals") as made:
+    async with page_of(chromium, weir.gateway, "pia", "/approvals") as made:
         await expect(made.locator("#queue li")).to_have_count(4)
         marks = made.locator("#queue li", has_text="send_email").locator("input")
         await marks.nth(0).check()
@@ -156,7 +131,7 @@ async def test_proposals_of_one_tool_are_marked_and_decided_together(chromium: B
 async def test_a_question_of_the_task_is_answered_and_a_step_forked(chromium: Browser, weir: Office) -> None:
     task = await weir.begin([calls(call("search_documents", query="x")), ask("Which quarter?"), answer("The third.")])
     await weir.standing(task, "asking")
-    async with page(chromium, weir, "ann", f"/tasks#{task}") as made:
+    async with page_of(chromium, weir.gateway, "ann", f"/tasks#{task}") as made:
         await expect(made.locator(".callout")).to_contain_text("Which quarter?")
         await made.fill("#goal", "The third")
         await made.press("#goal", "Enter")
@@ -175,17 +150,17 @@ async def test_no_screen_needs_sideways_scrolling(chromium: Browser, weir: Offic
     waiting = await weir.begin()
     proposal = await weir.proposal(waiting)
     view: Any = {"viewport": {"width": width, "height": 700}, "has_touch": width < 800}
-    async with page(chromium, weir, "ann", f"/tasks#{done}", **view) as made:
+    async with page_of(chromium, weir.gateway, "ann", f"/tasks#{done}", **view) as made:
         await expect(made.locator(".result table")).to_be_visible()
         await made.locator(".call summary").first.click()
-        assert await made.evaluate(FITS) == []
+        assert await overflowing(made) == []
         for path in (f"/tasks#{waiting}", "/tasks", "/"):
             await made.goto(weir.gateway.url + path)
             await asyncio.sleep(0.5)
-            assert await made.evaluate(FITS) == [], path
-    async with page(chromium, weir, "pia", f"/approvals#{proposal['approval']}", **view) as made:
+            assert await overflowing(made) == [], path
+    async with page_of(chromium, weir.gateway, "pia", f"/approvals#{proposal['approval']}", **view) as made:
         await expect(made.locator("[data-key=decide-first]")).to_be_attached()
-        assert await made.evaluate(FITS) == []
+        assert await overflowing(made) == []
         if width < 768:
             await made.locator("#menu").tap()
             await expect(made.locator("#queue a").first).to_be_visible()

@@ -15,9 +15,8 @@ import pytest_asyncio
 
 from schemas import topics
 from schemas.events import Audit, Person
-from streams import answers, turns, watchdog
 from tests.kit.answers import Asker, turn_of
-from tests.kit.pipeline import MAINS, Pipeline, pipeline
+from tests.kit.pipeline import ANSWERING, INGEST, Pipeline, pipeline
 from weir.answers.past import content_hash
 from weir.blobs import Blobs
 from weir.kafka.follow import read_all
@@ -28,7 +27,6 @@ from weir.views.turns import TurnViews, turns_index
 
 pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="module")]
 
-MAINS.update({"streams.answers": answers.main, "streams.turns": turns.main, "streams.watchdog": watchdog.main})
 ROOT = Path(__file__).parents[2]
 QUESTION = "How many days of notice end the Thornlea agreement?"
 NOTICE = "Either party may end the Thornlea agreement with {} days' written notice."
@@ -42,7 +40,7 @@ def contract(days: str) -> str:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def library() -> AsyncIterator[Pipeline]:
     async with pipeline() as made:
-        made.start()
+        made.start(*INGEST, *ANSWERING, "streams.watchdog")
         sent = await made.publish("thornlea.md", contract("ninety"), media_type="text/markdown", groups=["everyone"])
         await made.searchable("thornlea.md", sent.offset)
         yield made

@@ -110,8 +110,8 @@ def test_what_a_filter_matches(f: Filter, metadata: dict[str, Any], expected: bo
 
 
 @pytest.mark.parametrize(("f", "said"), [
-    (Filter(field="x", op=FilterOp.GTE, values=["abc"]), "only numbers and dates"),
-    (Filter(field="x", op=FilterOp.GTE, values=[True]), "only numbers and dates"),
+    (Filter(field="x", op=FilterOp.GTE, values=["abc"]), "only numbers, dates"),
+    (Filter(field="x", op=FilterOp.GTE, values=[True]), "only numbers, dates"),
     (Filter(field="x", op=FilterOp.EQ, values=[]), "0 values"),
     (Filter(field="x", op=FilterOp.EQ, values=[1, 2]), "2 values"),
     (Filter(field="x", op=FilterOp.ANY, values=list(range(300))), "300 values"),

@@ -10,14 +10,19 @@ import numpy as np
 import pytest
 from prometheus_client import REGISTRY
 
-from schemas.events import Citation, Person, QuestionAsked, Reuse, Source, Turn, TurnOutcome
-from weir.caches.answers import HOUR, AnswerCache, Hit, space_of
-from weir.caches.figures import ANSWERS, Figures
+from schemas.events import Citation, Person, PlainFilter, QuestionAsked, Reuse, Source, Turn, TurnOutcome
+from weir.caches import ANSWERS, EVERYWHERE, VECTORS
+from weir.caches.answers import HOUR, AnswerCache, Hit
+from weir.caches.figures import Figures
+from weir.caches.keys import answer_key
 from weir.caches.kinds import KINDS, kind_of, names, plain, unfit
 from weir.caches.matching import answers, same_passages
 from weir.models.extractive import Extractive
 from weir.models.protocol import Vectors
-from weir.retrieval.pipeline import Retrieved
+from weir.retrieval.pipeline import Controls, Found, Retrieved
+from weir.retrieval.recipe import Recipe
+from weir.retrieval.remembered import VectorCache
+from weir.settings import Settings
 
 NOW = 1_800_000_000_000
 READER = Person(subject="reader", groups=["staff"])
@@ -111,10 +116,10 @@ class Made:
     reuse: list[Reuse | None]
     now: list[int]
 
-    def find(self, question: str = ASKED, person: Person = READER, **changes: object) -> Hit | None:
+    def find(self, question: str = ASKED, person: Person = READER, anew: bool = False, **changes: object) -> Hit | None:
         found = replace(FOUND, **changes)  # type: ignore[arg-type]  # by name
-        event = asked(question, person)
-        space = self.cache.space(event, found, Extractive())
+        event = replace(asked(question, person), anew=anew)
+        space = self.cache.space(event, Controls(anew=anew), found, Extractive())
         return asyncio.run(self.cache.find(space, event, found)) if space else None
 
     def evictions(self) -> dict[str, int]:
@@ -123,7 +128,9 @@ class Made:
         return next(c.evictions for c in told.caches if c.cache == ANSWERS)
 
 
-FOUND = Retrieved([source(FORM)], [], {}, None, "main", "v1", np.array([1.0, 0.0], np.float32))
+VECTOR = np.array([1.0, 0.0], np.float32)
+FOUND = Retrieved([source(FORM)], [], {}, None, "main", "v1", ASKED, Recipe(), [Found(ASKED, frozenset(), VECTOR)],
+                  VECTOR)
 
 
 async def embed(texts: Sequence[str]) -> Vectors:
@@ -138,7 +145,7 @@ def turn(name: str = "t", question: str = ASKED, **changes: object) -> Turn:
     made = Turn(turn=name, conversation="c", workspace="w", person=READER, question=question, text=FORM[:42],
                 outcome=TurnOutcome.ANSWERED, sources=[source(FORM)], citations=CITED, asked_at=NOW, finished_at=NOW,
                 model="extractive", index="main", index_version="v1", cost=0.5,
-                reuse=space_of(asked(), FOUND, Extractive()))
+                reuse=answer_key(asked(), Controls(), FOUND, Extractive()))
     return replace(made, **changes)  # type: ignore[arg-type]  # by name
 
 
@@ -188,6 +195,42 @@ def test_other_access_filters_model_or_index_never_meet(made: Made) -> None:
     assert made.find(person=replace(READER, clearance=1)) is None
     assert made.find(index_version="v2") is None
     assert made.find() is not None
+
+
+@pytest.mark.parametrize(("changes", "reason"), [
+    ({"parts": [*FOUND.parts, *FOUND.parts]}, "parts"), ({"notices": ["Found by keywords alone"]}, "notice"),
+    ({"filters": [PlainFilter(said="signed", shown="Signed.")], "notices": ["Signed."]}, "condition")],
+    ids=lambda c: c if isinstance(c, str) else "")
+def test_what_a_search_may_say_against_it(made: Made, changes: dict[str, object], reason: str) -> None:
+    made.cache.keep(turn())
+    assert made.find(**changes) is None  # type: ignore[arg-type]  # by name
+    told = made.figures.taken()
+    assert told is not None and told.caches[0].lookups == {reason: 1}
+
+
+def test_a_question_that_is_asked_anew_finds_none_and_its_answer_takes_the_place(made: Made) -> None:
+    made.cache.keep(turn())
+    assert made.find(anew=True) is None
+    event = replace(asked(), anew=True)
+    made.cache.keep(turn("newer", finished_at=NOW + 5,
+                         reuse=made.cache.space(event, Controls(anew=True), FOUND, Extractive())))
+    hit = made.find()
+    assert hit is not None and hit.turn.turn == "newer" and len(made.cache) == 1
+    told = made.figures.taken()
+    assert told is not None and told.caches[0].lookups == {"anew": 1, "exact": 1}
+
+
+def test_vectors_that_were_remembered_are_told_once(made: Made) -> None:
+    vectors = VectorCache(Settings())
+    made.figures.counts(vectors)
+    vectors.hits, vectors.misses = 3, 2
+    told = made.figures.taken()
+    assert told is not None and [(c.cache, c.workspace, c.lookups) for c in told.caches] == [
+        (VECTORS, EVERYWHERE, {"hit": 3, "missed": 2})]
+    assert made.figures.taken() is None
+    vectors.hits = 4
+    told = made.figures.taken()
+    assert told is not None and told.caches[0].lookups == {"hit": 1}
 
 
 def test_other_passages_of_now_end_it(made: Made) -> None:

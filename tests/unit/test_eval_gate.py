@@ -55,6 +55,12 @@ def test_too_few_questions_prove_nothing() -> None:
     assert "only 0 questions" in none.reasons[0]
 
 
+def test_where_the_live_version_finds_nothing_there_is_nothing_to_compare() -> None:
+    verdict = gate(run([0.0] * MANY), run([0.0] * MANY))
+    assert not verdict.passed and "finds nothing of what 'sample' expects" in verdict.reasons[0]
+    assert gate(run([0.0] * (MANY - 1) + [0.1]), run([0.0] * (MANY - 1) + [0.1])).passed
+
+
 def test_a_forbidden_document_refuses() -> None:
     shown = replace(run(GOOD), questions=[*run(GOOD).questions, result("secret", {"withheld": 0.0})])
     assert gate(shown, shown).reasons == ["secret showed a document that the person must not see."]

@@ -18,13 +18,13 @@ def source(number: int, document: str, section: int, start: int, end: int, text:
 
 def test_a_short_section_is_taken_whole() -> None:
     hit = source(1, "a", 0, 22, 44, SECTION)
-    (found,) = select([hit], {section_of(hit): SECTION}, budget=1000)
+    (found,) = select([hit], {section_of(hit): SECTION}, budget=1000).sources
     assert (found.text, found.start, found.end, found.chunk) == (SECTION, 0, len(SECTION), hit.chunk)
 
 
 def test_a_section_that_does_not_fit_leaves_its_best_chunk() -> None:
     first, second = source(1, "a", 0, 0, 21, SECTION), source(2, "b", 0, 0, 21, "Another text entirely. " + SECTION)
-    found = select([first, second], {section_of(second): "Another text entirely. " + SECTION}, budget=50)
+    found = select([first, second], {section_of(second): "Another text entirely. " + SECTION}, budget=50).sources
     assert [f.text for f in found] == [first.text, second.text]
 
 
@@ -33,24 +33,24 @@ def test_chunks_that_touch_become_one_in_the_place_of_the_better() -> None:
     assert len(long) > PARENT_CHARS
     a, b = source(1, "a", 0, 800, 1600, long), source(3, "a", 0, 1601, 2300, long)
     other = source(2, "z", 0, 0, 20, SECTION)
-    found = select([a, other, b], {section_of(a): long}, budget=10_000)
+    found = select([a, other, b], {section_of(a): long}, budget=10_000).sources
     assert [(f.document, f.start, f.end) for f in found] == [("a", 800, 2300), ("z", 0, 20)]
     assert found[0].text == long[800:2300] and found[0].chunk == a.chunk
 
 
 def test_what_a_better_passage_says_already_is_left_out() -> None:
-    found = select([source(1, "a", 0, 0, 21, SECTION), source(2, "b", 0, 0, 21, SECTION)], {}, budget=1000)
+    found = select([source(1, "a", 0, 0, 21, SECTION), source(2, "b", 0, 0, 21, SECTION)], {}, budget=1000).sources
     assert [f.document for f in found] == ["a"]
 
 
 def test_the_best_passage_is_taken_even_if_it_alone_is_too_long() -> None:
-    found = select([source(1, "a", 0, 0, 44, SECTION), source(2, "a", 0, 45, 66, SECTION)], {}, budget=10)
+    found = select([source(1, "a", 0, 0, 44, SECTION), source(2, "a", 0, 45, 66, SECTION)], {}, budget=10).sources
     assert [f.start for f in found] == [0]
 
 
 def test_a_section_that_is_another_version_s_is_not_used() -> None:
     hit = source(1, "a", 0, 0, 21, SECTION)
-    (found,) = select([hit], {section_of(hit): "Something else stands here now."}, budget=1000)
+    (found,) = select([hit], {section_of(hit): "Something else stands here now."}, budget=1000).sources
     assert found.text == hit.text
 
 
@@ -64,7 +64,7 @@ def test_every_passage_is_a_stretch_of_its_section_within_the_budget(
         text = f"{document}{section}" * 40
         hits.append(source(n, str(document), section, start, min(len(text), start + length), text))
         sections[section_of(hits[-1])] = text
-    found = select(hits, sections, budget)
+    found = select(hits, sections, budget).sources
     assert [f.number for f in found] == list(range(1, len(found) + 1))
     assert all(sections[section_of(f)][f.start:f.end] == f.text for f in found)
     assert len(found) == 1 or sum(len(f.text) for f in found) <= budget

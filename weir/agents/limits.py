@@ -30,12 +30,17 @@ def left(draft: Draft) -> Amounts:
                    micros=max(0, limits.micros - spent.micros), seconds=max(0, limits.seconds - spent.seconds))
 
 
+def no_steps(steps: int) -> str:
+    """What a task says that has used up so many steps."""
+    return f"the task has used up its {steps} steps"
+
+
 def used_up(draft: Draft, *, wave: bool = False) -> str:
     """What stands in the way of a call, in words; empty: nothing. Steps stand only in the way of a new wave, so that a
     planner without steps may still say what it has found."""
     limits, spent = draft.limits, draft.spent
     if wave and spent.steps >= limits.steps:
-        return f"the task has used up its {limits.steps} steps"
+        return no_steps(limits.steps)
     if spent.tokens >= limits.tokens:
         return f"the task has used up its {limits.tokens} tokens ({spent.tokens} so far)"
     if spent.micros >= limits.micros:

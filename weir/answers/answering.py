@@ -8,19 +8,23 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from schemas.events import Cited, Delta, Done, Outcome, Person, QuestionAsked, Source, Sources, Turn
 from weir import telemetry
 from weir.access import may_read
+from weir.answers.by_parts import by_parts, unknown
+from weir.answers.clarify import CounterQuestion, counter_question
 from weir.answers.followups import standalone_of
 from weir.answers.release import Released, Timer, release
 from weir.caches.answers import AnswerCache
+from weir.clock import day_of
 from weir.errors import Unavailable
-from weir.models.protocol import Asked, Embed, Exchange, LanguageModel
-from weir.retrieval.pipeline import DocumentViews, Retrieved, Retriever
+from weir.models.protocol import Asked, Embed, Exchange, LanguageModel, Piece
+from weir.retrieval.pipeline import Controls, Retrieved, Retriever
+from weir.retrieval.views import DocumentViews
 
 log = telemetry.logger(__name__)
 
@@ -57,28 +61,36 @@ class Answering:
         """
         started, out = self.timer(), progress or Released()
         past = await self._past(question)
-        whole = standalone_of([*past.questions, question.question])
+        rewrite = not past.questions or self.retriever.recipe(question.workspace, question.recipe).rewrite
+        whole = standalone_of([*past.questions, question.question]) if rewrite else question.question
+        controls = Controls(question.recipe, question.without, day_of(question.asked_at), question.anew)
         found = await self.retriever.retrieve(
-            question.workspace, whole, question.person, question.filters, question.limit, True,
-            None if question.search_only else self.model.context_chars)
+            question.workspace, whole, question.person, question.filters, question.limit, question.explain,
+            None if question.search_only else self.model.context_chars, controls)
         retrieved = self.timer()
-        space = self.cache.space(question, found, self.model) if self.cache is not None else ""
-        if self.cache is not None and space and (hit := await self.cache.find(space, question, found)) is not None:
-            out.text, out.citations, out.first_text = hit.turn.text, list(hit.turn.citations), self.timer()
-            for body in hit.bodies(found, lambda: self._timings(started, retrieved, found, out)):
-                yield body
-            return
+        back, space = None, ""
+        if found.recipe.clarify and not question.search_only:
+            back = counter_question(whole, bool(past.questions), found.sources)
+        if self.cache is not None and back is None:
+            space = self.cache.space(question, controls, found, self.model)
+            if space and (hit := await self.cache.find(space, question, found)) is not None:
+                out.text, out.citations, out.first_text = hit.turn.text, list(hit.turn.citations), self.timer()
+                for body in hit.bodies(found, lambda: self._timings(started, retrieved, found, out)):
+                    yield body
+                return
         notices = [*past.notices, *found.notices]
-        yield Sources(sources=found.sources, notices=notices)
+        yield Sources(sources=found.sources, notices=notices, filters=found.filters)
         if not question.search_only:
-            asked = Asked(question.question, found.sources, past.exchanges, whole, found.vector, _cosines(found),
+            asked = Asked(question.question, found.sources, past.exchanges, found.searched, found.vector, found.cosines,
                           self.embedder(found.index_version))
-            async with aclosing(release(self.model.answer(asked), asked, out, self.timer, self.patience)) as bodies:
+            said = self._said(asked, found, back)
+            async with aclosing(release(said, asked, out, self.timer, self.patience)) as bodies:
                 async for body in bodies:
                     yield body
             if not out.citations and not out.not_in_sources:
                 notices.append(UNBACKED)
-        yield self.done(question, found, out, notices, self._timings(started, retrieved, found, out), space)
+        done = self.done(question, found, out, notices, self._timings(started, retrieved, found, out), whole)
+        yield replace(done, choices=back.choices if back is not None else [], reuse=space)
 
     def _timings(self, started: float, retrieved: float, found: Retrieved, out: Released) -> dict[str, float]:
         timings = {**found.timings, "retrieval": _millis(started, retrieved), "total": _millis(started, self.timer())}
@@ -86,8 +98,18 @@ class Answering:
             timings["first_text"] = _millis(started, out.first_text)
         return timings
 
+    def _said(self, asked: Asked, found: Retrieved, back: CounterQuestion | None) -> AsyncGenerator[Piece, None]:
+        """What the model says; what is asked back; or that it is not known, where nothing reaches the minimum score."""
+        if back is not None:
+            return unknown(back.text)
+        if not asked.sources and found.below:
+            return unknown()
+        if len(found.parts) > 1 and self.model.context_chars is None:
+            return by_parts(self.model, asked, found.parts)
+        return self.model.answer(asked)
+
     def done(self, question: QuestionAsked, found: Retrieved, out: Released, notices: list[str],
-             timings: dict[str, float], reuse: str = "") -> Done:
+             timings: dict[str, float], whole: str) -> Done:
         outcome = (Outcome.SEARCHED if question.search_only else
                    Outcome.NOT_IN_SOURCES if out.not_in_sources else Outcome.ANSWERED)
         return Done(
@@ -95,8 +117,10 @@ class Answering:
             model="" if question.search_only else self.model.name,
             prompt="" if question.search_only else self.model.prompt, index=found.index,
             index_version=found.index_version, tokens_in=out.usage.tokens_in, tokens_out=out.usage.tokens_out,
-            cost=out.usage.cost, reuse=reuse, timings={name: round(millis, 2) for name, millis in timings.items()},
-            explain=json.dumps(found.explain) if question.explain and found.explain else None)
+            cost=out.usage.cost, timings={name: round(millis, 2) for name, millis in timings.items()},
+            filters=found.filters,
+            explain=json.dumps({"asked": question.question, "rewritten": whole, **found.explain}) if found.explain
+            else None)
 
     async def _past(self, question: QuestionAsked) -> _Past:
         """What was said before, as far as the person may still read what it was said from."""
@@ -134,12 +158,6 @@ def cancelled(out: Released, sources: Sequence[Source], model: str) -> Done:
     """The end of an answer that the one who asked does not want any more: what was said so far."""
     return Done(outcome=Outcome.CANCELLED, text=out.text, sources=list(sources), citations=list(out.citations),
                 model=model)
-
-
-def _cosines(found: Retrieved) -> Mapping[str, float]:
-    """Cosine of the question with the chunks that were selected."""
-    ranking = found.explain["ranking"] if found.explain else []
-    return {r["chunk"]: r["chunk_cosine"] for r in ranking if r["source"] is not None and r["chunk_cosine"] is not None}
 
 
 def _millis(since: float, until: float) -> float:

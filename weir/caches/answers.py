@@ -1,18 +1,16 @@
 """Answers that are given again: an LRU in the memory of each answers worker, filled from the topic `turns`.
 
-What an entry is kept under, its *space*, is a hash of the workspace, the access of who asked, filters, limit, model,
-prompt and index version: nobody in another space ever meets it. Retrieval is always made first, so that an entry is
+What an entry is kept under, its *space*, is a hash of all that an answer depends on besides question and passages
+(keys.py): nobody in another space ever meets it. Retrieval is always made first, so that an entry is
 only looked at beside the passages of now (matching.py), and right before it is given, the newest version and access
 of every document that it was made from are read. Eviction only saves memory: nothing depends on it being in time.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -32,14 +30,17 @@ from schemas.events import (
     TurnOutcome,
 )
 from weir import telemetry
-from weir.access import EVERYONE, may_read
-from weir.caches.figures import ANSWERS, Figures
+from weir.access import may_read
+from weir.caches import ANSWERS, MISSED
+from weir.caches.figures import Figures
+from weir.caches.keys import answer_key
 from weir.caches.kinds import NAME, names, plain, unfit
 from weir.caches.matching import answers, same_passages
 from weir.clock import Clock
 from weir.errors import Unavailable
 from weir.models.protocol import Embed, LanguageModel, Vectors
-from weir.retrieval.pipeline import DocumentViews, Retrieved
+from weir.retrieval.pipeline import Controls, Retrieved
+from weir.retrieval.views import DocumentViews
 
 log = telemetry.logger(__name__)
 
@@ -47,7 +48,8 @@ HOUR = 3_600_000
 """Milliseconds."""
 EMBEDDED = 16
 """Questions of entries that are embedded for one lookup at most, the newest first."""
-MISSED, FOLLOW_UP = "missed", "follow-up"
+ANEW, FOLLOW_UP, PARTS, CONDITION, NOTICE = "anew", "follow-up", "parts", "condition", "notice"
+"""Why a question is not answered again, besides what kinds.py says."""
 CHANGED, DELETED, ACCESS, PASSAGES, AGE, FULL, ERASED = (
     "changed", "deleted", "access", "passages", "age", "full", "erased")
 """Why an entry was thrown away."""
@@ -121,25 +123,26 @@ class AnswerCache:
 
     # -- asking ---------------------------------------------------------------------------------------------------
 
-    def space(self, question: QuestionAsked, found: Retrieved, model: LanguageModel) -> str:
+    def space(self, question: QuestionAsked, controls: Controls, found: Retrieved, model: LanguageModel) -> str:
         """What an answer to the question is kept under; empty where none may be given again."""
         reuse = self._reuse(question.workspace)
         if reuse is None or question.search_only or question.explain:
             return ""
-        reason = FOLLOW_UP if question.follows else unfit(question.question, reuse.kinds)
-        if reason is None and names(question.question, [s.text for s in found.sources]):
-            reason = NAME
+        reason = FOLLOW_UP if question.follows else unfit(question.question, reuse.kinds) or _unfit(question, found)
         if reason is not None:
             self._figures.looked(ANSWERS, question.workspace, reason)
             return ""
-        return space_of(question, found, model)
+        return answer_key(question, controls, found, model)
 
     async def find(self, space: str, question: QuestionAsked, found: Retrieved) -> Hit | None:
-        """An earlier answer of that space that answers the question, checked now.
+        """An earlier answer of that space that answers the question, checked now; none where it is asked anew.
 
         Raises:
             Unavailable: nobody can tell who may read what.
         """
+        if question.anew:
+            self._figures.looked(ANSWERS, question.workspace, ANEW)
+            return None
         hit = await self._found(space, question, found)
         if hit is not None and (reason := await self._refused(hit.turn, question.person)) is not None:
             self._evict(hit.turn.turn, reason)
@@ -273,13 +276,12 @@ def fit(turn: Turn) -> bool:
             and bool(turn.citations) and not turn.notices and not any(s.being_replaced for s in turn.sources))
 
 
-def space_of(question: QuestionAsked, found: Retrieved, model: LanguageModel) -> str:
-    """A hash of all that an answer depends on besides the question and the passages."""
-    person = question.person
-    plain_values = [
-        question.workspace, sorted({*person.groups, EVERYONE}), person.clearance,
-        sorted(json.dumps(asdict(f), sort_keys=True, default=str) for f in question.filters), question.limit,
-        model.name, model.prompt, found.index, found.index_version]
-    return hashlib.sha256(json.dumps(plain_values).encode()).hexdigest()[:32]
-
-
+def _unfit(question: QuestionAsked, found: Retrieved) -> str | None:
+    """Why its search makes a question one that is not answered again."""
+    if names(question.question, [s.text for s in found.sources]):
+        return NAME
+    if len(found.parts) > 1:
+        return PARTS
+    if found.filters:
+        return CONDITION
+    return NOTICE if found.notices else None

@@ -16,7 +16,9 @@ from weir.kafka.table import Table
 from weir.models.protocol import Embed
 from weir.retrieval.candidates import Query, Searched, Stores, search
 from weir.retrieval.guard import Guard, Stopwatch
-from weir.retrieval.pipeline import DocumentViews
+from weir.retrieval.recipe import Recipe
+from weir.retrieval.remembered import VectorCache
+from weir.retrieval.views import DocumentViews
 from weir.settings import Settings
 
 
@@ -36,18 +38,23 @@ class Caching:
         self._answers: AnswerCache | None = None
         self._running: list[asyncio.Task[None]] = []
 
-    def answers(self, embedder: Callable[[str], Embed | None]) -> AnswerCache:
-        """The cache of answers. See there."""
+    def answers(self, embedder: Callable[[str], Embed | None], vectors: VectorCache) -> AnswerCache:
+        """The cache of answers; see there.
+
+        Args:
+            vectors: those of the questions, whose hits are told with the others.
+        """
+        self._figures.counts(vectors)
         self._answers = AnswerCache(self._settings.kept_answers, self.reuse, self._views, embedder, self._figures,
                                     self._clock)
         return self._answers
 
-    async def search(self, version: IndexVersion, query: Query, stores: Stores, guard: Guard, watch: Stopwatch
-                     ) -> Searched:
+    async def search(self, version: IndexVersion, query: Query, stores: Stores, recipe: Recipe, guard: Guard,
+                     watch: Stopwatch) -> Searched:
         """What `Retriever` searches with."""
         if self._settings.kept_searches == 0:
-            return await search(query, stores, guard, watch)
-        return await self._searches.search(version, query, stores, guard, watch)
+            return await search(query, stores, recipe, guard, watch)
+        return await self._searches.search(version, query, stores, recipe, guard, watch)
 
     def reuse(self, workspace: str, /) -> Reuse | None:
         """What the workspace allows now."""

@@ -14,12 +14,12 @@ from prometheus_client import Gauge
 from schemas import topics
 from schemas.events import CacheCounts, CacheFigures
 from weir import telemetry
+from weir.caches import EVERYWHERE, MISSED, VECTORS
 from weir.clock import Clock
 from weir.errors import WeirError
 from weir.kafka.producer import Producer
+from weir.retrieval.remembered import VectorCache
 
-RETRIEVAL, ANSWERS = "retrieval", "answers"
-"""The caches."""
 INTERVAL = 10.0
 """Seconds between two records of a worker that has something to tell."""
 
@@ -44,6 +44,13 @@ class Figures:
         self._lookups: dict[tuple[str, str], Counter[str]] = {}
         self._evictions: dict[tuple[str, str], Counter[str]] = {}
         self._saved: Counter[tuple[str, str]] = Counter()
+        self._vectors: VectorCache | None = None
+        self._told = 0, 0
+        """Hits and misses of the vectors that were told before."""
+
+    def counts(self, vectors: VectorCache) -> None:
+        """From now on, the hits of these are told too."""
+        self._vectors = vectors
 
     def looked(self, cache: str, workspace: str, outcome: str, saved: float = 0.0) -> None:
         """
@@ -66,6 +73,7 @@ class Figures:
 
     def taken(self) -> CacheFigures | None:
         """What happened since the last call; None where nothing did."""
+        self._remembered()
         places = sorted(self._lookups.keys() | self._evictions.keys())
         since, self._since = self._since, self._clock()
         if not places:
@@ -76,6 +84,14 @@ class Figures:
                 for cache, workspace in places]
         self._lookups, self._evictions, self._saved = {}, {}, Counter()
         return CacheFigures(worker=self._worker, since=since, until=self._since, caches=told)
+
+    def _remembered(self) -> None:
+        if self._vectors is None:
+            return
+        (hits, misses), self._told = self._told, (self._vectors.hits, self._vectors.misses)
+        found = Counter({"hit": self._told[0] - hits, MISSED: self._told[1] - misses})
+        if found.total():
+            self._lookups[VECTORS, EVERYWHERE] = +found
 
     async def tell(self, producer: Producer) -> None:
         """Writes what happened since the last call, where something did; figures that Kafka does not take are lost."""

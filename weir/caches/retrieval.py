@@ -1,5 +1,5 @@
-"""Searches that are used again: the candidates of both stores with their scores, by index version, log position,
-filters and access.
+"""Searches that are used again: the candidates of both stores with their scores, by index version, recipe, log
+position, filters and access.
 
 What is kept are ids and scores, never a text: the texts are fetched and their documents' newest versions and access
 checked each time, as after a search that was just made. So a hit can show nothing that a miss would not, and by
@@ -9,21 +9,21 @@ checked each time, as after a search that was just made. So a hit can show nothi
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from schemas.events import IndexVersion
 from weir import telemetry
-from weir.access import EVERYONE
-from weir.caches.figures import RETRIEVAL, Figures
+from weir.caches import MISSED, RETRIEVAL
+from weir.caches.figures import Figures
+from weir.caches.keys import search_key
 from weir.caches.positions import Changed, Positions
 from weir.errors import Unavailable
 from weir.retrieval.candidates import Query, Searched, Stores, search
 from weir.retrieval.guard import Guard, Stopwatch
+from weir.retrieval.recipe import Recipe
 from weir.settings import Settings
 
 SECONDS = 600.0
@@ -64,20 +64,20 @@ class Searches:
     def __len__(self) -> int:
         return len(self._kept)
 
-    async def search(self, version: IndexVersion, query: Query, stores: Stores, guard: Guard, watch: Stopwatch
-                     ) -> Searched:
-        """See `weir.retrieval.candidates.search`; what it returns is not to be changed."""
+    async def search(self, version: IndexVersion, query: Query, stores: Stores, recipe: Recipe, guard: Guard,
+                     watch: Stopwatch) -> Searched:
+        """See `weir.retrieval.candidates.Searching`."""
         positions = self._following(version)
         if positions is None:
-            return await search(query, stores, guard, watch)
-        key = _key(version, query, stores)
+            return await search(query, stores, recipe, guard, watch)
+        key = search_key(version, query, recipe)
         with watch.stage("cache"):
             kept = await self._look_up(key, query.workspace, positions)
         if kept is not None:
             return kept.searched
         # Taken before the search begins: what is written while it runs makes it old at once.
         mark = positions.settled(query.workspace)
-        searched = await search(query, stores, guard, watch)
+        searched = await search(query, stores, recipe, guard, watch)
         if mark is not None and searched.keyword_error is None and searched.dense_error is None:
             self._kept[key] = Kept(searched, mark, self._monotonic())
             while len(self._kept) > self._most:
@@ -98,7 +98,7 @@ class Searches:
             if self._kept.pop(key, None) is not None:
                 self._figures.evicted(RETRIEVAL, workspace, reason)
             kept = None
-        self._figures.looked(RETRIEVAL, workspace, "missed" if kept is None else "hit")
+        self._figures.looked(RETRIEVAL, workspace, MISSED if kept is None else "hit")
         if kept is not None and key in self._kept:
             self._kept.move_to_end(key)
         return kept
@@ -148,14 +148,3 @@ async def _closed(task: asyncio.Task[Positions]) -> None:
     (positions,) = await asyncio.gather(task, return_exceptions=True)
     if isinstance(positions, Positions):
         await positions.close()
-
-
-def _key(version: IndexVersion, query: Query, stores: Stores) -> str:
-    """A hash of all that a search depends on besides what is in the stores."""
-    person = query.person
-    values = [
-        version.name, version.cut.name, version.model, version.revision, version.dimension, version.collection,
-        version.keyword_index, asdict(stores.recipe), query.workspace, query.question,
-        sorted({*person.groups, EVERYONE}), person.clearance,
-        sorted(json.dumps(asdict(f), sort_keys=True, default=str) for f in query.filters)]
-    return hashlib.sha256(json.dumps(values, default=str).encode()).hexdigest()

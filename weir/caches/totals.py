@@ -12,6 +12,7 @@ from schemas.events import CacheFigures
 from weir import telemetry
 from weir.answers.tail import Tail
 from weir.blobs import Blobs
+from weir.caches import FIT, HITS
 from weir.clock import Clock
 from weir.errors import BadRecord
 from weir.kafka.records import Decoder, Raw
@@ -22,9 +23,6 @@ HOUR = 3_600_000
 """Milliseconds."""
 KEPT = 7 * 24
 """Hours."""
-HITS = frozenset({"hit", "exact", "semantic"})
-FIT = HITS | {"missed"}
-"""What came of lookups that could have been hits."""
 
 log = telemetry.logger(__name__)
 

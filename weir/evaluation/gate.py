@@ -51,6 +51,9 @@ def gate(live: Evaluation, candidate: Evaluation) -> Verdict:
     if main is None or main.count < FEWEST:
         reasons.append(f"only {main.count if main else 0} questions say where their answer stands; with fewer than "
                        f"{FEWEST} a worse version would go unnoticed: add questions to {candidate.set!r}.")
+    elif not any(q.figures.get(MAIN) for q in live.questions):
+        reasons.append(f"the live version finds nothing of what {candidate.set!r} expects, so that there is nothing to "
+                       f"lose: are the documents of the workspace {live.workspace!r} there?")
     elif main.value < 0 and main.p_worse < ALPHA:
         reasons.append(f"{_told(main)}: significantly worse (p = {main.p_worse:.3g}).")
     shown = [q.id for q in candidate.questions if q.figures.get("withheld") == 0.0]

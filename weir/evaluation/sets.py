@@ -138,7 +138,8 @@ class GoldenSets:
         if found is None:
             have = len(self.history(name))
             raise NotFound(f"the golden set {name!r} has no version {version}: its newest is {have}." if have else
-                           f"there is no golden set {name!r}; there are {', '.join(self.names()) or 'none'}.")
+                           f"there is no golden set {name!r}; there are {', '.join(self.names()) or 'none'}: name one "
+                           "of them, or make it (`weir golden import`).")
         return found
 
     async def change(self, name: str, workspace: str, by: str, *, put: Sequence[GoldenQuestion] = (),

@@ -19,6 +19,8 @@ from weir.views.status import vectors_store
 
 SLACK = 5
 """Records by which a version that is built may be behind all the same."""
+NEARLY = 0.9
+"""Share of the live version's documents without which no version is built, however far the live one is behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,9 @@ class Progress:
     def complete(self) -> bool:
         """Whether it is about as far as the live version. That nothing is missing, `weir.index.agreement` says."""
         level = self.behind <= max(SLACK, 2 * self.live_behind)
-        return level and self.documents + self.behind + self.live_behind >= self.of_documents
+        # After a crash the live version may be far behind too: that alone makes nothing complete.
+        there = self.documents >= min(NEARLY * self.of_documents, self.of_documents - SLACK)
+        return level and there and self.documents + self.behind + self.live_behind >= self.of_documents
 
     @property
     def share(self) -> float:

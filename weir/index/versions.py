@@ -149,7 +149,7 @@ class Versions:
         """Lets another version answer.
 
         Args:
-            gate: asked last; None asks nobody.
+            gate: asked once the versions agree, which is looked at again afterwards; None asks nobody.
             force: go on where the gate refuses; the audit says so. What is missing is never passed over.
             patience: seconds that documents get which the live version has and this one has not yet.
 
@@ -163,18 +163,17 @@ class Versions:
         if version.name == live.name:
             raise Conflict(f"{name} answers already.")
         await self._ready(version)
-        agreement = await compare(self.settings, self.es, self.milvus, live, version, patience)
-        if not agreement.holds:
-            raise Conflict(f"{name} does not hold what {live.name} holds, so that {live.name} goes on answering. Let "
-                           f"the build go on (`weir index status`), or see why it cannot:\n  "
-                           + "\n  ".join(agreement.lines()))
-        self.tell(f"{name} holds all that {live.name} holds: {agreement.documents:,} documents compared")
+        agreement = await self._agreed(live, version, patience)
+        self.tell(f"{name} holds all that {live.name} holds"
+                  + (f": {agreement.documents:,} documents compared" if agreement.documents else ""))
         verdict = await gate(live, version) if gate is not None else None
         if verdict is not None:
             self.tell(f"the gate {'lets it pass' if verdict.passes else 'refuses'}: {verdict.reason}")
             if not verdict.passes and not force:
                 raise Conflict(f"the gate refuses {name}: {verdict.reason} `--force` goes over all the same, and the "
                                "audit says who did.")
+            # Documents went on changing while it measured: what counts is how the versions stand now.
+            agreement = await self._agreed(live, version, patience)
         audit = self._audit("index_cutover", version, {
             "from": live.name, "forced": verdict is not None and not verdict.passes,
             "gate": None if verdict is None else {"passes": verdict.passes, "reason": verdict.reason,
@@ -250,6 +249,14 @@ class Versions:
 
     def _owner(self, version: IndexVersion) -> str:
         return names.owner(names.collection_label(self.settings, version.collection))
+
+    async def _agreed(self, live: IndexVersion, version: IndexVersion, patience: float) -> Agreement:
+        found = await compare(self.settings, self.es, self.milvus, live, version, patience)
+        if not found.holds:
+            raise Conflict(f"{version.name} does not hold what {live.name} holds, so that {live.name} goes on "
+                           "answering. Let the build go on (`weir index status`), or see why it cannot:\n  "
+                           + "\n  ".join(found.lines()))
+        return found
 
     async def _ready(self, version: IndexVersion) -> None:
         """Loads the version's model for questions and looks at its stores, so that the first question finds all."""

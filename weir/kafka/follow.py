@@ -36,6 +36,7 @@ def open_all(settings: Settings, topic: str, since: int | None = None) -> tuple[
         try:
             found = client.list_topics(topic, timeout=5).topics[topic]
             if found.error is None and found.partitions:
+                places = _places(client, topic, list(found.partitions), since)
                 break
             reason = f"Kafka has no topic {topic}; `weir up` creates it"
         except KafkaException as e:
@@ -44,19 +45,14 @@ def open_all(settings: Settings, topic: str, since: int | None = None) -> tuple[
             client.close()
             raise Unavailable(reason)
         time.sleep(0.2)
-    places = [TopicPartition(topic, number, OFFSET_BEGINNING) for number in found.partitions]
-    if since is not None:
-        try:
-            places = _from(client, topic, list(found.partitions), since)
-        except KafkaException as e:
-            client.close()
-            raise Unavailable(f"cannot tell where {topic} was then: {e.args[0].str()}") from e
     client.assign(places)
     return client, len(found.partitions)
 
 
-def _from(client: Consumer, topic: str, partitions: list[int], since: int) -> list[TopicPartition]:
+def _places(client: Consumer, topic: str, partitions: list[int], since: int | None) -> list[TopicPartition]:
     """The first records of a time; the ends of partitions that have none so new, as they were before that was asked."""
+    if since is None:
+        return [TopicPartition(topic, number, OFFSET_BEGINNING) for number in partitions]
     ends = {n: client.get_watermark_offsets(TopicPartition(topic, n), START_SECONDS)[1] for n in partitions}
     found = client.offsets_for_times([TopicPartition(topic, n, max(0, since)) for n in partitions],
                                      timeout=START_SECONDS)
@@ -66,14 +62,17 @@ def _from(client: Consumer, topic: str, partitions: list[int], since: int) -> li
     return [TopicPartition(topic, p.partition, p.offset if p.offset >= 0 else ends[p.partition]) for p in found]
 
 
-def read_all(settings: Settings, topic: str) -> list[Raw]:
+def read_all(settings: Settings, topic: str, since: int | None = None) -> list[Raw]:
     """Every record that is in a topic now, each partition's in order. Blocks.
+
+    Args:
+        since: where not from the beginning: from that time on, in milliseconds since the epoch.
 
     Raises:
         Unavailable: Kafka does not answer, or there is no such topic.
     """
     found: list[Raw] = []
-    follower = Follower(settings, topic, found.extend, lambda: follower.stop())
+    follower = Follower(settings, topic, found.extend, lambda: follower.stop(), since)
     follower.run()
     return found
 

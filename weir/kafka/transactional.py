@@ -32,8 +32,9 @@ IDLE_SECONDS = 0.2
 HURRY_SECONDS = 0.05
 """Least time between two commits that somebody waits for: under load a batch in five would hold something urgent, and a
 commit costs as much as forty records."""
-FEW = 5
-"""A transaction of so few records is committed at once all the same: nobody else is there to be slowed down."""
+FEW = 14
+"""A transaction of so few records is committed at once all the same: nobody else is there to be slowed down. A task of
+ten steps fits, so that a lone one does not wait at its end."""
 TIMEOUT = 30.0
 HARMLESS = {KafkaError._PARTITION_EOF, KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._TIMED_OUT}
 

@@ -10,29 +10,27 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from schemas.events import Filter, Person
+from schemas.events import Filter, IndexVersion, Person
 from weir.access import elasticsearch_filter, milvus_filter
 from weir.errors import Unavailable, WeirError
 from weir.retrieval.dense import ChunkScore, Found, VectorCollection
 from weir.retrieval.embed import Vectors
 from weir.retrieval.embedders import Embeds
+from weir.retrieval.facts import Facts
 from weir.retrieval.fuse import Candidates
 from weir.retrieval.guard import Guard, Stopwatch
 from weir.retrieval.keyword import KeywordHit, KeywordIndex
-from weir.retrieval.recipe import Recipe
+from weir.retrieval.recipe import MOST_ROWS, Recipe
 
 ROWS_OF_CHUNK = 8
 """Rows asked for a chunk whose scores are fetched by id. A chunk of 800 characters has five; of longer passages the
 best rows come, and those that do not score so low that the list's minimum stands for them well."""
-MOST_ROWS = 16_384
-"""Most rows that one search of Milvus may ask for."""
-
 NAN = math.nan
 KEYWORDS, VECTORS = "the keyword search", "the vector search"
 """Names of the two sides for the guard; the question's embedding belongs to the second."""
@@ -43,9 +41,11 @@ class Stores:
     """What one index version is asked with."""
 
     recipe: Recipe
+    """Of the index version alone."""
     embedder: Embeds
     keyword: KeywordIndex
     dense: VectorCollection
+    facts: Facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,8 @@ class Query:
     question: str
     person: Person
     filters: Sequence[Filter] = ()
+    also: str = ""
+    """Words that count half as much as those of the question, for the keyword search alone."""
 
 
 @dataclass(slots=True)
@@ -96,7 +98,17 @@ class Searched:
             population=self.population)
 
 
-async def search(query: Query, stores: Stores, guard: Guard, watch: Stopwatch) -> Searched:
+Searching = Callable[[IndexVersion, Query, Stores, Recipe, Guard, Stopwatch], Awaitable[Searched]]
+"""How the candidates are found: as by `search`. What it gives is not to be changed."""
+
+
+async def anew(_: IndexVersion, query: Query, stores: Stores, recipe: Recipe, guard: Guard, watch: Stopwatch
+               ) -> Searched:
+    """Asks the stores."""
+    return await search(query, stores, recipe, guard, watch)
+
+
+async def search(query: Query, stores: Stores, recipe: Recipe, guard: Guard, watch: Stopwatch) -> Searched:
     """The candidates of a question.
 
     Raises:
@@ -104,13 +116,13 @@ async def search(query: Query, stores: Stores, guard: Guard, watch: Stopwatch) -
         Unavailable: neither store answers.
         Mismatch: the version's model and stores do not belong together.
     """
-    recipe, searched = stores.recipe, Searched()
+    searched = Searched()
     es_filter = elasticsearch_filter(query.workspace, query.person, query.filters)
     row_filter = milvus_filter(query.workspace, query.person, query.filters)
 
     async def by_keywords() -> list[KeywordHit]:
         with watch.stage("keyword"):
-            return await stores.keyword.search(query.workspace, query.question, es_filter, recipe.depth)
+            return await stores.keyword.search(query.workspace, query.question, es_filter, recipe.depth, query.also)
 
     async def by_vector() -> Found:
         with watch.stage("embed"):
@@ -133,7 +145,7 @@ async def search(query: Query, stores: Stores, guard: Guard, watch: Stopwatch) -
 
     async def missing_keyword() -> list[KeywordHit]:
         with watch.stage("keyword_scores"):
-            return await stores.keyword.scores(query.workspace, query.question, only_near, es_filter)
+            return await stores.keyword.scores(query.workspace, query.question, only_near, es_filter, query.also)
 
     async def missing_dense() -> dict[str, ChunkScore]:
         assert searched.vector is not None

@@ -2,7 +2,9 @@
 
     fused(chunk)  = (1 - w) z(keyword) + w z(dense)                        w = recipe.dense_weight
     z(score)      = (score - mean) / deviation, both over the best `depth` scores of the list
-    ranked(chunk) = fused + bonus x mean of the best three fused scores of its document
+    ranked(chunk) = fused + boost + bonus x mean of the best three fused scores of its document
+
+`w` may differ by candidate, and there may be a boost: weighing.py makes both of what a document is.
 """
 
 from __future__ import annotations
@@ -49,12 +51,19 @@ class Fused:
     """(n,), zeros where the vector store did not answer."""
     bonus: Floats
     """(n,) the document's share in `scores`."""
+    boost: Floats
+    """(n,) what else was added to `scores`."""
 
 
-def fuse(candidates: Candidates, recipe: Recipe) -> Fused:
-    """Ranks the candidates. With one store missing, the other one's order counts alone."""
+def fuse(candidates: Candidates, recipe: Recipe, weights: Floats | None = None, boost: Floats | None = None) -> Fused:
+    """Ranks the candidates. With one store missing, the other one's order counts alone.
+
+    Args:
+        weights: (n,) share of the dense score by candidate; None for the recipe's.
+        boost: (n,) what is added to the fused scores.
+    """
     n = len(candidates.chunks)
-    w = recipe.dense_weight
+    w: float | Floats = recipe.dense_weight if weights is None else weights
     keyword_z = dense_z = np.zeros(n)
     if candidates.keyword is not None:
         keyword_z = standardise(candidates.keyword, recipe.depth, unmatched=candidates.population - n)
@@ -65,10 +74,11 @@ def fuse(candidates: Candidates, recipe: Recipe) -> Fused:
     fused = (1 - w) * keyword_z + w * dense_z
     bonus = recipe.document_bonus * best_of_document(
         fused, candidates.documents, candidates.document_chunks, recipe.document_best)
-    scores = fused + bonus
+    boost = np.zeros(n) if boost is None else boost
+    scores = fused + boost + bonus
     # Python's sort is exact about ties where float rounding is not asked to be.
     order = np.array(sorted(range(n), key=lambda i: (-scores[i], candidates.chunks[i])), dtype=np.intp)
-    return Fused(order, scores, keyword_z, dense_z, bonus)
+    return Fused(order, scores, keyword_z, dense_z, bonus, boost)
 
 
 def standardise(scores: Floats, depth: int, unmatched: int = 0) -> Floats:

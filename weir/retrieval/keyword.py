@@ -244,17 +244,18 @@ class KeywordIndex:
 
     # -- asking ---------------------------------------------------------------------------------------------------
 
-    async def search(self, workspace: str, question: str, filters: Sequence[dict[str, Any]], limit: int
-                     ) -> list[KeywordHit]:
+    async def search(self, workspace: str, question: str, filters: Sequence[dict[str, Any]], limit: int,
+                     also: str = "") -> list[KeywordHit]:
         """The best chunks by BM25, equal scores by id. Fewer than `limit` means that no other chunk has a word of it.
 
         Args:
             filters: from `weir.access.elasticsearch_filter`; all must hold.
+            also: words that count half as much as those of the question.
         """
-        return await self._hits({"filter": list(filters), "must": [_match(workspace, question)]}, limit)
+        return await self._hits({"filter": list(filters), "must": [_match(workspace, question, also)]}, limit)
 
-    async def scores(self, workspace: str, question: str, chunks: Sequence[str], filters: Sequence[dict[str, Any]]
-                     ) -> list[KeywordHit]:
+    async def scores(self, workspace: str, question: str, chunks: Sequence[str], filters: Sequence[dict[str, Any]],
+                     also: str = "") -> list[KeywordHit]:
         """These chunks with the scores that `search` would give them, 0 where none of the words is in one.
 
         A chunk that is not in the index, or not for this person, is left out.
@@ -262,7 +263,7 @@ class KeywordIndex:
         if not chunks:
             return []
         ids = {"terms": {"chunk": list(chunks)}}
-        return await self._hits({"filter": [ids, *filters], "should": [_match(workspace, question)]}, len(chunks))
+        return await self._hits({"filter": [ids, *filters], "should": [_match(workspace, question, also)]}, len(chunks))
 
     async def _hits(self, query: dict[str, Any], limit: int) -> list[KeywordHit]:
         await self.check()
@@ -327,8 +328,11 @@ def _told(settings: Any) -> Any:
     return str(settings) if not isinstance(settings, list) else [_told(value) for value in settings]
 
 
-def _match(workspace: str, question: str) -> dict[str, Any]:
-    return {"match": {terms_field(workspace): {"query": with_parts(keywords(question))}}}
+def _match(workspace: str, question: str, also: str) -> dict[str, Any]:
+    field = terms_field(workspace)
+    asked = {"match": {field: {"query": with_parts(keywords(question))}}}
+    more = {"match": {field: {"query": with_parts(also), "boost": 0.5}}}
+    return {"bool": {"should": [asked, more]}} if also else asked
 
 
 def _chunk(source: dict[str, Any]) -> StoredChunk:

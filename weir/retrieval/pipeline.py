@@ -1,9 +1,11 @@
 """A question to the passages that answer it: field-notes section 5 on the real servers.
 
+    0     conditions in its own words become filters; a question with several parts becomes several (off by default)
     1, 2  candidates of both stores, each with both scores (candidates.py)
-    3     fuse (fuse.py)
+    3     fuse (fuse.py), weighed by what the documents are (weighing.py, off by default)
     4     the texts of the best, and at the same time the newest access of their documents
-    5     passages, best first; for an answer they grow into their sections (select.py)
+    5     where the best are close, a cross-encoder reads them (rerank.py, off by default)
+    6     passages, best first; for an answer they grow into their sections (select.py)
 
 A store that does not answer is left out with a notice. The check of step 4 is never left out.
 """
@@ -13,67 +15,76 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from datetime import date
+from typing import Any
 
 from elasticsearch import AsyncElasticsearch
 
-from schemas.events import Filter, IndexVersion, Person, Source
-from weir.access import matches, may_read
-from weir.errors import BadRequest
-from weir.retrieval.analysis import keywords
-from weir.retrieval.candidates import Candidate, Query, Searched, Stores, search
+from schemas.events import Filter, IndexVersion, Person, PlainFilter, Source
+from weir.access import check_filters, elasticsearch_filter, is_version_range, matches, may_read
+from weir.clock import day_of, system_clock
+from weir.errors import BadRequest, Unavailable
+from weir.retrieval.candidates import Query, Searched, Searching, Stores, anew
+from weir.retrieval.conditions import Read, begins_like_one, read, with_versions
 from weir.retrieval.dense import VectorCollection, weights
 from weir.retrieval.embed import Vectors
 from weir.retrieval.embedders import Embeds, embedder
-from weir.retrieval.fuse import Fused, fuse
+from weir.retrieval.explain import Part, explained
+from weir.retrieval.facts import Facts
 from weir.retrieval.guard import Guard, Stopwatch, Timer
 from weir.retrieval.keyword import KeywordIndex, StoredChunk
-from weir.retrieval.recipe import Recipe
+from weir.retrieval.questions import deep_enough, other_spellings, parts
+from weir.retrieval.ranking import Ranking, Searches, rank
+from weir.retrieval.recipe import Recipe, origins
 from weir.retrieval.remembered import Remembered, VectorCache
-from weir.retrieval.select import PARENT_CHARS, SectionKey, one_version_each, section_of, select, shortened
+from weir.retrieval.rerank import Reranker, close, reread
+from weir.retrieval.select import (
+    SectionKey,
+    interleaved,
+    one_version_each,
+    section_of,
+    select,
+    shortened,
+)
+from weir.retrieval.views import DocumentView, DocumentViews
 from weir.settings import Settings
 from weir.stores import Milvus
+from weir.versions import are_versions
 
 LONGEST_SECTION = 64_000
 """Sections longer than this are not read to put passages together, in characters."""
 TEXT_SHARE = 3
 """The passages' text may fill one part in so many of the largest record, since their names and the answer need room."""
-EXPLAINED = 50
-"""Candidates that an explanation shows."""
-
-
-class DocumentView(Protocol):
-    """What the newest event says of a document."""
-
-    @property
-    def version(self) -> int: ...
-    @property
-    def deleted(self) -> bool: ...
-    @property
-    def groups(self) -> Sequence[str]: ...
-    @property
-    def clearance(self) -> int: ...
-
-
-class DocumentViews(Protocol):
-    async def check(self, workspace: str, documents: Sequence[str]) -> Mapping[str, DocumentView]:
-        """The view of each document that exists, as of now.
-
-        Raises:
-            Unavailable: the views are too far behind to tell.
-        """
-
+TOKEN_CHARS = 4
+"""Characters of a token, as a rule of English text: a budget in tokens needs no model's own way to count them."""
 
 Live = Callable[[str], tuple[str, IndexVersion]]
 """Workspace to the name of its index and the version of it that answers."""
-Searching = Callable[[IndexVersion, Query, Stores, Guard, Stopwatch], Awaitable[Searched]]
-"""How the candidates are found: as by `search`."""
+Recipes = Callable[[str], Mapping[str, float]]
+"""Workspace to what it says of the recipe."""
 
 
-async def anew(_: IndexVersion, query: Query, stores: Stores, guard: Guard, watch: Stopwatch) -> Searched:
-    """Asks the stores."""
-    return await search(query, stores, guard, watch)
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """What a question says of how it is to be searched."""
+
+    recipe: Mapping[str, float] = field(default_factory=dict)
+    without: Sequence[str] = ()
+    """Conditions in the question that are not to narrow it, as they were said."""
+    today: date | None = None
+    """The day on which it was asked; today where it is not known."""
+    anew: bool = False
+    """Whether no search that was made before may be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one part of a question found."""
+
+    question: str
+    chunks: frozenset[str]
+    vector: Vectors | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,25 +97,40 @@ class Retrieved:
     explain: dict[str, Any] | None
     index: str
     index_version: str
+    searched: str
+    """The question without the conditions that became filters."""
+    recipe: Recipe
+    parts: list[Found]
+    """The question's parts, one as a rule."""
     vector: Vectors | None = None
-    """(dimension,) of the question; None where it could not be embedded."""
+    """(dimension,) of the question; None where it could not be embedded, or was searched in parts."""
+    cosines: Mapping[str, float] = field(default_factory=dict)
+    """Cosine of the question, or of its part, with the chunks of `sources`, by the chunk."""
+    filters: list[PlainFilter] = field(default_factory=list)
+    """Conditions in the question that narrowed it."""
+    below: int = 0
+    """Chunks that were found and do not reach the minimum score."""
+    reranker: str = ""
+    """The cross-encoder that would read the best again where they are close; empty: none."""
 
 
 class Retriever:
     """Finds passages in the live version of the index that serves a workspace."""
 
     def __init__(self, settings: Settings, es: AsyncElasticsearch, milvus: Milvus, views: DocumentViews, live: Live,
-                 timer: Timer = time.perf_counter, searching: Searching = anew) -> None:
+                 timer: Timer = time.perf_counter, recipes: Recipes = lambda workspace: {}, searching: Searching = anew
+                 ) -> None:
         self._settings, self._es, self._milvus, self._views = settings, es, milvus, views
-        self._live, self._timer, self._searching = live, timer, searching
+        self._live, self._timer, self._recipes, self._searching = live, timer, recipes, searching
         self._guard = Guard(timer)
-        self._vectors = VectorCache(settings)
+        self.vectors = VectorCache(settings)
         self._stores: dict[str, tuple[IndexVersion, Stores]] = {}
         self._embedders: list[Embeds] = []
+        self._reranker = Reranker(settings) if settings.rerank_model else None
 
     async def retrieve(
         self, workspace: str, question: str, person: Person, filters: Sequence[Filter] = (), limit: int = 10,
-        explain: bool = False, context_chars: int | None = None,
+        explain: bool = False, context_chars: int | None = None, controls: Controls | None = None,
     ) -> Retrieved:
         """The best passages that the person may read now.
 
@@ -114,32 +140,61 @@ class Retriever:
             limit: how many chunks.
             context_chars: None for the chunks as they are; for an answer, how many characters they may have together
                 once they have grown into their sections.
+            controls: what the question says of how it is to be searched.
 
         Raises:
-            BadRequest: the question is empty or a filter cannot be used.
+            BadRequest: the question is empty, a filter cannot be used, or it asks for what a question may not set.
             Unavailable: neither store answers, or access cannot be checked.
             Mismatch: the version's model and stores do not belong together.
         """
         if not question.strip():
             raise BadRequest("the question is empty: say what to look for.")
-        watch = Stopwatch(self._timer)
+        watch, controls = Stopwatch(self._timer), controls or Controls()
         # Once, here: whatever goes live meanwhile, this question ends on the version that it begins with.
         index, version = self._live(workspace)
-        stores = self.stores(version)
-        query = Query(workspace, question, person, filters)
-        searched = await self._searching(version, query, stores, self._guard, watch)
-        with watch.stage("fuse"):
-            fused = fuse(searched.to_fuse(stores.recipe), stores.recipe)
-        ranked = [searched.found[i] for i in fused.order]
-        scores = dict(zip((c.chunk for c in searched.found), fused.scores.tolist(), strict=True))
-        sources, chunks = await self._readable(query, stores, ranked, scores, limit, watch)
-        if context_chars is not None:
+        stores, own = self.stores(version), self._recipes(workspace)
+        recipe = stores.recipe.changed(own).asked(controls.recipe)
+        today = controls.today or day_of(system_clock())
+        given, conditions, unread = await self._narrowed(workspace, question, person, filters, stores, recipe,
+                                                         controls.without, today, watch)
+        pieces = parts(conditions.rest) if recipe.decompose else [conditions.rest]
+        queries = [Query(workspace, piece, person, given, other_spellings(piece) if recipe.expand else "")
+                   for piece in pieces]
+        searching = anew if controls.anew else self._searching
+
+        async def search(query: Query, how: Recipe) -> Searched:
+            return await searching(version, query, stores, how, self._guard, watch)
+
+        found = await asyncio.gather(*(self._part(query, search, stores, recipe, limit, today, watch)
+                                       for query in queries))
+        sources = interleaved([part.sources for part in found], limit) if len(found) > 1 else found[0].sources[:limit]
+        chunks = {chunk: stored for part in found for chunk, stored in part.stored.items()}
+        left_out: dict[str, str] = {}
+        if (budget := _budget(recipe, context_chars)) is not None:
             with watch.stage("select"):
-                sources = select(sources, await _sections(stores.keyword, sources, chunks), context_chars)
+                sections = await _sections(stores.keyword, sources, chunks, recipe.parent_chars)
+                chosen = select(sources, sections, budget, recipe.parent_chars)
+                sources, left_out = chosen.sources, chosen.left_out
         whole, sources = sources, shortened(sources, self._settings.max_record_bytes // TEXT_SHARE)
-        told = _explained(query, stores.recipe, searched, fused, sources) if explain else None
-        notices = _notices(searched, sources, sources != whole)
-        return Retrieved(sources, notices, watch.stop(), told, index, version.name, searched.vector)
+        told = None
+        if explain:
+            with watch.stage("explain"):
+                told = await explained(question, conditions, given, found, sources, left_out, recipe,
+                                       origins(version.recipe, own, controls.recipe), stores, self._views)
+        read_as = [PlainFilter(said=c.said, shown=c.shown) for c in conditions.conditions]
+        pieces_found = [Found(part.ranking.query.question, frozenset(part.stored), part.ranking.searched.vector)
+                        for part in found]
+        return Retrieved(
+            sources, _notices(found, sources, sources != whole, conditions, unread), watch.stop(), told, index,
+            version.name, conditions.rest, recipe, pieces_found,
+            vector=pieces_found[0].vector if len(found) == 1 else None,
+            cosines=_cosines(found, sources), filters=read_as,
+            below=sum(len(part.ranking.searched.found) - len(part.ranking.order) for part in found),
+            reranker=self._settings.rerank_model)
+
+    def recipe(self, workspace: str, asked: Mapping[str, float]) -> Recipe:
+        """How a question is searched that says this of it. Raises BadRequest where a question may not say that."""
+        return self.stores(self._live(workspace)[1]).recipe.changed(self._recipes(workspace)).asked(asked)
 
     def stores(self, version: IndexVersion) -> Stores:
         """What that index version is asked with."""
@@ -147,10 +202,11 @@ class Retriever:
         if known is None or known[0] != version:
             made = Stores(
                 Recipe.with_overrides(version.recipe),
-                Remembered(embedder(self._settings, version), version.revision, self._vectors),
+                Remembered(embedder(self._settings, version), version.revision, self.vectors),
                 KeywordIndex(self._es, self._settings, version.keyword_index, version.cut),
                 VectorCollection(self._milvus, version.collection, version.dimension,
-                                 weights(version.model, version.revision)))
+                                 weights(version.model, version.revision)),
+                Facts(self._es, version.keyword_index))
             known = self._stores[version.name] = version, made
             self._embedders.append(made.embedder)
         return known[1]
@@ -162,27 +218,81 @@ class Retriever:
         return known[1].embedder.embed if known else None
 
     async def close(self) -> None:
-        """Closes the embedders; the clients of the stores belong to the caller."""
+        """Closes the embedders and the reranker; the clients of the stores belong to the caller."""
         for made in self._embedders:
             await made.close()
+        if self._reranker is not None:
+            await self._reranker.close()
 
-    async def _readable(self, query: Query, stores: Stores, ranked: Sequence[Candidate], scores: Mapping[str, float],
-                        limit: int, watch: Stopwatch) -> tuple[list[Source], dict[str, StoredChunk]]:
+    async def _narrowed(self, workspace: str, question: str, person: Person, filters: Sequence[Filter], stores: Stores,
+                        recipe: Recipe, without: Sequence[str], today: date, watch: Stopwatch
+                        ) -> tuple[list[Filter], Read, str]:
+        """Step 0: all filters of the question, what was read of its words, and why nothing could be read. Filters are
+        only ever added."""
+        check_filters(filters)
+        plain = recipe.plain_filters and begins_like_one(question)
+        ranges = any(is_version_range(f) for f in filters)
+        if not plain and not ranges:
+            return list(filters), Read(question), ""
+        # Of what the person may read: nothing else names a field, or a version.
+        theirs = elasticsearch_filter(workspace, person)
+        with watch.stage("conditions"):
+            whole = [await stores.facts.whole(name, theirs)
+                     for name in {f.field: None for f in filters if is_version_range(f)}]
+            given = with_versions(filters, whole)
+            try:
+                found = await self._read(question, theirs, stores, today, without) if plain else Read(question)
+            except Unavailable as e:
+                return given, Read(question), e.message
+        return [*given, *(f for condition in found.conditions for f in condition.filters)], found, ""
+
+    async def _read(self, question: str, theirs: list[dict[str, Any]], stores: Stores, today: date,
+                    without: Sequence[str]) -> Read:
+        fields = await stores.facts.fields(theirs)
+        found = read(question, fields, today, without)
+        listed = {f.name for f in fields if are_versions(f.texts)} & {c.field for c in found.conditions}
+        if not listed:
+            return found
+        # A range of versions is the list of those there are: all of them, not only those seen in passing.
+        more = {name: (await stores.facts.whole(name, theirs)).texts for name in sorted(listed)}
+        return read(question, [replace(f, texts=more.get(f.name, f.texts)) for f in fields], today, without)
+
+    async def _part(self, query: Query, search: Searches, stores: Stores, recipe: Recipe, limit: int, today: date,
+                    watch: Stopwatch) -> Part:
+        """Steps 1 to 5 for one question."""
+        if recipe.adaptive_depth:
+            recipe = deep_enough(query.question, recipe)
+        ranking = await rank(query, search, stores, recipe, today, watch)
+        wanted = max(limit, recipe.rerank if self._reranker else 0)
+        sources, stored = await self._readable(ranking, stores, wanted, watch)
+        if self._reranker is None or not close(sources, recipe):
+            return Part(ranking, sources[:limit], stored)
+        with watch.stage("rerank"):
+            try:
+                again = await reread(self._reranker, query.question, sources[:recipe.rerank], stored)
+            except Unavailable as e:
+                return Part(ranking, sources[:limit], stored, unread=e.message)
+        return Part(ranking, [*again.sources, *sources[recipe.rerank:]][:limit], stored, again.scores)
+
+    async def _readable(self, ranking: Ranking, stores: Stores, limit: int, watch: Stopwatch
+                        ) -> tuple[list[Source], dict[str, StoredChunk]]:
         """Step 4, a batch at a time until `limit` passages are found that the person may read now."""
-        step = max(stores.recipe.fetch, limit)
+        query, order = ranking.query, ranking.order
+        step = max(ranking.recipe.fetch, limit)
         views: dict[str, DocumentView] = {}
         versions: dict[str, int] = {}
         sources: list[Source] = []
         kept: dict[str, StoredChunk] = {}
-        for at in range(0, len(ranked), step):
-            batch = ranked[at:at + step]
-            known = {c.document for c in batch if c.document is not None} - views.keys()
+        for at in range(0, len(order), step):
+            batch = {ranking.candidate(i).chunk: float(ranking.fused.scores[i]) for i in order[at:at + step]}
+            known = {c.document for i in order[at:at + step] if (c := ranking.candidate(i)).document is not None}
+            known -= views.keys()
             with watch.stage("fetch"):
                 chunks, checked = await asyncio.gather(
-                    stores.keyword.fetch([c.chunk for c in batch]), self._checked(query.workspace, known))
+                    stores.keyword.fetch(list(batch)), self._checked(query.workspace, known))
                 unknown = {chunk.document for chunk in chunks.values()} - known - views.keys()
                 views.update(checked, **await self._checked(query.workspace, unknown))
-            there = [chunks[c.chunk] for c in batch if c.chunk in chunks]
+            there = [chunks[chunk] for chunk in batch if chunk in chunks]
             versions = {**one_version_each([(chunk.document, chunk.version) for chunk in there]), **versions}
             for chunk in there:
                 view = views.get(chunk.document)
@@ -191,7 +301,7 @@ class Retriever:
                         or not matches(query.filters, chunk.document, chunk.metadata)):
                     continue
                 kept[chunk.chunk] = chunk
-                sources.append(_source(chunk, len(sources) + 1, scores[chunk.chunk], view.version > chunk.version))
+                sources.append(_source(chunk, len(sources) + 1, batch[chunk.chunk], view.version > chunk.version))
                 if len(sources) == limit:
                     return sources, kept
         return sources, kept
@@ -207,49 +317,54 @@ def _source(chunk: StoredChunk, number: int, score: float, being_replaced: bool)
         score=score, source=chunk.source, passage=chunk.passage, being_replaced=being_replaced, metadata=chunk.metadata)
 
 
-async def _sections(keyword: KeywordIndex, sources: Sequence[Source], chunks: Mapping[str, StoredChunk]
-                    ) -> dict[SectionKey, str]:
+def _budget(recipe: Recipe, context_chars: int | None) -> int | None:
+    """Characters that all passages may have together; None for the passages as they are."""
+    if not recipe.context_tokens:
+        return context_chars
+    return min(recipe.context_tokens * TOKEN_CHARS, context_chars or recipe.context_tokens * TOKEN_CHARS)
+
+
+async def _sections(keyword: KeywordIndex, sources: Sequence[Source], chunks: Mapping[str, StoredChunk],
+                    parent_chars: int) -> dict[SectionKey, str]:
     """Texts of the sections that passages could grow into or be put together in."""
     several = [section_of(source) for source in sources]
     wanted = {}
     for source in sources:
         chunk = chunks[source.chunk]
-        grows = len(chunk.text) < chunk.section_chars <= PARENT_CHARS
+        grows = len(chunk.text) < chunk.section_chars <= parent_chars
         if grows or (chunk.section_chars <= LONGEST_SECTION and several.count(section_of(source)) > 1):
             wanted[chunk.section_chunk] = section_of(source)
     found = await keyword.sections(list(wanted))
     return {wanted[i]: section.text for i, section in found.items()}
 
 
-def _notices(searched: Searched, sources: Sequence[Source], cut: bool) -> list[str]:
-    notices = ["Long passages end early: ask for fewer to see more of each."] if cut else []
-    if searched.dense_error is not None:
-        notices.append(f"Found by keywords alone: {searched.dense_error.message}")
-    if searched.keyword_error is not None:
-        notices.append(f"Found by vectors alone: {searched.keyword_error.message}")
+def _cosines(found: Sequence[Part], sources: Sequence[Source]) -> dict[str, float]:
+    wanted = {source.chunk for source in sources}
+    return {c.chunk: c.chunk_cosine for part in reversed(found) for c in part.ranking.searched.found
+            if c.chunk in wanted and c.chunk_cosine == c.chunk_cosine}
+
+
+def _notices(found: Sequence[Part], sources: Sequence[Source], cut: bool, conditions: Read,
+             unread: str) -> list[str]:
+    notices = [condition.shown for condition in conditions.conditions]
+    if unread:
+        notices.append(f"Conditions in the question were not read: {unread}")
+    if cut:
+        notices.append("Long passages end early: ask for fewer to see more of each.")
+    for part in found:
+        searched = part.ranking.searched
+        if searched.dense_error is not None:
+            notices.append(f"Found by keywords alone: {searched.dense_error.message}")
+        if searched.keyword_error is not None:
+            notices.append(f"Found by vectors alone: {searched.keyword_error.message}")
+        if part.ranking.unweighed:
+            notices.append(f"Ranked without what documents are: {part.ranking.unweighed}")
+        if part.unread:
+            notices.append(f"Ranked without the cross-encoder: {part.unread}")
     replaced = len({source.document for source in sources if source.being_replaced})
     if replaced:
         notices.append(f"{replaced} of the documents {'is' if replaced == 1 else 'are'} being replaced: a newer "
                        "version is on its way into the index.")
-    return notices
-
-
-def _explained(query: Query, recipe: Recipe, searched: Searched, fused: Fused, sources: Sequence[Source]
-               ) -> dict[str, Any]:
-    """The path of retrieval in values that JSON has."""
-    numbers = {source.chunk: source.number for source in sources}
-    ranking = []
-    for rank, i in enumerate(fused.order[:EXPLAINED].tolist(), 1):
-        c = searched.found[i]
-        ranking.append({
-            "rank": rank, "source": numbers.get(c.chunk), "chunk": c.chunk, "document": c.document,
-            "version": c.version, "keyword": _finite(c.keyword), "chunk_cosine": _finite(c.chunk_cosine),
-            "window_cosine": _finite(c.window_cosine), "keyword_z": float(fused.keyword_z[i]),
-            "dense_z": float(fused.dense_z[i]), "document_bonus": float(fused.bonus[i]),
-            "score": float(fused.scores[i])})
-    return {"question": query.question, "keywords": keywords(query.question), "candidates": len(searched.found),
-            "recipe": {name: getattr(recipe, name) for name in recipe.__slots__}, "ranking": ranking}
-
-
-def _finite(value: float) -> float | None:
-    return value if value == value else None
+    if not sources and any(part.ranking.searched.found and not part.ranking.order for part in found):
+        notices.append("What was found does not reach the minimum score that this workspace asks for.")
+    return list(dict.fromkeys(notices))

@@ -7,7 +7,7 @@ passage already says is left out; and all of it fits a budget of characters.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from schemas.events import Source
 
@@ -15,7 +15,7 @@ SectionKey = tuple[str, int, int]
 """Document, version, ordinal of the section."""
 
 PARENT_CHARS = 2400
-"""Longest section that is taken whole, in characters: three chunks."""
+"""Longest section that is taken whole where nobody says otherwise, in characters: three chunks."""
 TOUCHING = 8
 """Passages with at most so many characters between them, white space as a rule, are one."""
 
@@ -24,17 +24,29 @@ def section_of(source: Source) -> SectionKey:
     return source.document, source.version, source.section
 
 
-def select(ranked: Sequence[Source], sections: Mapping[SectionKey, str], budget: int) -> list[Source]:
-    """The passages to answer from, best first, numbered from 1.
+@dataclass(frozen=True, slots=True)
+class Selection:
+    sources: list[Source]
+    """The passages to answer from, best first, numbered from 1."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Chunks that are not among them, and why."""
 
+
+def select(ranked: Sequence[Source], sections: Mapping[SectionKey, str], budget: int, parent_chars: int = PARENT_CHARS
+           ) -> Selection:
+    """
     Args:
         ranked: one chunk each, best first.
         sections: texts of their sections; where one is missing its chunks stay as they are.
         budget: characters that all passages together may have. The best one is always taken.
+        parent_chars: longest section that is taken whole, in characters.
     """
     chosen: list[Source] = []
-    for source in _unrepeated(ranked):
-        grown = _grown(source, sections.get(section_of(source)))
+    left_out = _repeated(ranked)
+    for source in ranked:
+        if source.chunk in left_out:
+            continue
+        grown = _grown(source, sections.get(section_of(source)), parent_chars)
         touched = [i for i, other in enumerate(chosen) if _touch(grown, other, sections)]
         merged = _merged([grown, *(chosen[i] for i in touched)], sections) if touched else grown
         # A whole section that does not fit is still good for its best chunk.
@@ -42,9 +54,27 @@ def select(ranked: Sequence[Source], sections: Mapping[SectionKey, str], budget:
             rest = [other for i, other in enumerate(chosen) if i not in touched]
             if not chosen or sum(len(other.text) for other in rest) + len(wanted.text) <= budget:
                 place = min(touched, default=len(chosen))
+                for other in (chosen[i] for i in touched):
+                    left_out[other.chunk] = "one with another chunk of its section"
+                if wanted.chunk != source.chunk:
+                    left_out[source.chunk] = "one with another chunk of its section"
+                left_out.pop(wanted.chunk, None)
                 chosen = [*rest[:place], wanted, *rest[place:]]
                 break
-    return [replace(source, number=n) for n, source in enumerate(chosen, 1)]
+        else:
+            left_out[source.chunk] = "over the budget"
+    return Selection([replace(source, number=n) for n, source in enumerate(chosen, 1)], left_out)
+
+
+def interleaved(rankings: Sequence[Sequence[Source]], limit: int) -> list[Source]:
+    """The best of each ranking, then the second of each, numbered from 1: no chunk twice, one version a document."""
+    found: dict[str, Source] = {}
+    versions: dict[str, int] = {}
+    for place in range(max((len(ranking) for ranking in rankings), default=0)):
+        for source in (ranking[place] for ranking in rankings if place < len(ranking)):
+            if versions.setdefault(source.document, source.version) == source.version:
+                found.setdefault(source.chunk, source)
+    return [replace(source, number=n) for n, source in enumerate(list(found.values())[:limit], 1)]
 
 
 def shortened(sources: Sequence[Source], most: int) -> list[Source]:
@@ -78,16 +108,17 @@ def _cut(source: Source, most: int) -> Source:
     return replace(source, text=text, end=source.start + len(text))
 
 
-def _unrepeated(ranked: Sequence[Source]) -> list[Source]:
-    """Without those whose text a better one has, white space aside."""
+def _repeated(ranked: Sequence[Source]) -> dict[str, str]:
+    """Those whose text a better one has, white space aside."""
     said: dict[str, Source] = {}
     for source in ranked:
         said.setdefault(" ".join(source.text.split()), source)
-    return list(said.values())
+    first = {source.chunk for source in said.values()}
+    return {source.chunk: "says what a better one says" for source in ranked if source.chunk not in first}
 
 
-def _grown(source: Source, section: str | None) -> Source:
-    if section is None or len(section) > PARENT_CHARS or section[source.start:source.end] != source.text:
+def _grown(source: Source, section: str | None, longest: int) -> Source:
+    if section is None or len(section) > longest or section[source.start:source.end] != source.text:
         return source
     return replace(source, text=section, start=0, end=len(section))
 

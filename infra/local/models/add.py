@@ -14,6 +14,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 from infra.local.models import repository
 from infra.local.models.repository import Device, Model
@@ -52,7 +53,7 @@ def add(settings: Settings, name: str, source: str, *, pooling: str = "", max_to
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "weights"
         weights.mkdir()
-        _fetch(source, weights)
+        fetch(source, weights)
         dimension = _dimension(triton, weights / "model.onnx", pooling)
         if name in {model.name for model in repository.MODELS} or (
                 (there := triton.models / name / "1" / "model.onnx").exists()
@@ -65,7 +66,8 @@ def add(settings: Settings, name: str, source: str, *, pooling: str = "", max_to
     return triton.models
 
 
-def _fetch(source: str, into: Path) -> None:
+def fetch(source: str, into: Path) -> None:
+    """Copies or downloads `model.onnx` and `tokenizer.json`. Raises Unavailable where one cannot be had."""
     places = [*(("model.onnx", place) for place in WEIGHTS), (TOKENIZER, TOKENIZER)]
     for name, place in places:
         if not (into / name).exists():
@@ -103,6 +105,23 @@ def _dimension(triton: Triton, weights: Path, pooling: str) -> int:
     """
     if pooling not in POOLINGS:
         raise BadRequest(f"{pooling!r} is no pooling: cls or mean, as the model's card says.")
+    found = described(triton, weights)
+    *shape, dimension = found["output"]
+    if not isinstance(dimension, int):
+        raise BadRequest("the model does not say how long its vectors are: export it with a fixed last dimension.")
+    if (len(shape) == 2) != bool(pooling):
+        raise BadRequest("the model gives a vector a token: say how they become one a text, cls or mean, as its card "
+                         "does." if len(shape) == 2 else "the model gives one vector a text: no pooling is to be done.")
+    return dimension
+
+
+def described(triton: Triton, weights: Path) -> dict[str, Any]:
+    """What a model takes and gives.
+
+    Raises:
+        BadRequest: it does not read tokens.
+        Unavailable: it cannot be read.
+    """
     try:
         done = subprocess.run(
             [sys.executable, str(DESCRIBE), str(weights)], capture_output=True, text=True, check=False,
@@ -111,13 +130,7 @@ def _dimension(triton: Triton, weights: Path, pooling: str) -> int:
         raise Unavailable("the model could not be read in time.") from e
     if done.returncode != 0:
         raise Unavailable(f"the model cannot be read: {done.stderr.strip().splitlines()[-1:]}")
-    found = json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(done.stdout)
     if not set(found["inputs"]) <= INPUTS or "input_ids" not in found["inputs"]:
-        raise BadRequest(f"the model wants {', '.join(found['inputs'])}; an embedder {', '.join(sorted(INPUTS))}.")
-    *shape, dimension = found["output"]
-    if not isinstance(dimension, int):
-        raise BadRequest("the model does not say how long its vectors are: export it with a fixed last dimension.")
-    if (len(shape) == 2) != bool(pooling):
-        raise BadRequest("the model gives a vector a token: say how they become one a text, cls or mean, as its card "
-                         "does." if len(shape) == 2 else "the model gives one vector a text: no pooling is to be done.")
-    return dimension
+        raise BadRequest(f"the model wants {', '.join(found['inputs'])}; a model of texts {', '.join(sorted(INPUTS))}.")
+    return found
