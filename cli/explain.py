@@ -39,6 +39,8 @@ def _question(told: Mapping[str, Any], parts: list[dict[str, Any]]) -> Renderabl
 
     if told["rewritten"] != told["asked"]:
         row("made whole", told["rewritten"])
+    if told["read_by"]:
+        row("read by", told["read_by"])
     if told["searched"] != told["question"]:
         row("without its conditions", told["searched"])
     for f in told["filters"]:

@@ -52,6 +52,7 @@ from weir.kafka.table import Table
 from weir.kafka.worker import Worker
 from weir.models.configured import model_from
 from weir.models.protocol import Embed
+from weir.models.reading import reader_from
 from weir.retrieval.candidates import anew
 from weir.retrieval.pipeline import Retriever
 from weir.settings import Settings
@@ -309,7 +310,7 @@ async def parts(settings: Settings, producer: Producer | None = None) -> AsyncIt
     """
     indexes, workspaces = Indexes(settings), Table(settings, topics.WORKSPACES.named(settings.prefix))
     es, vectors, model = elasticsearch(settings), milvus(settings), model_from(settings)
-    views, turns = DocumentViews(es, settings), TurnViews(es, settings)
+    views, turns, reader = DocumentViews(es, settings), TurnViews(es, settings), reader_from(settings)
     caching = Caching(settings, workspaces, views, producer, system_clock) if producer is not None else None
     retriever = Retriever(settings, es, vectors, views, live(indexes, workspaces), recipes=recipes(workspaces),
                           searching=caching.search if caching is not None else anew)
@@ -321,7 +322,7 @@ async def parts(settings: Settings, producer: Producer | None = None) -> AsyncIt
     answering = Answering(
         retriever, model, embedder=embedder,
         history=lambda turn: turns.history(turn, HISTORY, HISTORY_WAIT), views=views, patience=settings.model_timeout,
-        cache=caching.answers(embedder, retriever.vectors) if caching is not None else None)
+        reader=reader, cache=caching.answers(embedder, retriever.vectors) if caching is not None else None)
     await indexes.start()
     await workspaces.start()
     try:
@@ -333,6 +334,8 @@ async def parts(settings: Settings, producer: Producer | None = None) -> AsyncIt
             await caching.close()
         await retriever.close()
         await model.close()
+        if reader is not None:
+            await reader.close()
         await views.close()
         await vectors.close()
         await indexes.close()

@@ -71,6 +71,8 @@ class Settings(BaseSettings):
     model_url: str = Field("", description="Base URL of an OpenAI- or Anthropic-compatible server.")
     model_key_file: Path | None = Field(None, description="File that holds the API key of the model.")
     model_timeout: float = Field(60.0, gt=0, description="Seconds to wait for a language model's next token.")
+    question_timeout: float = Field(10.0, gt=0, description="Seconds that a hosted model may take to read a question "
+                                    "before it is searched; after that the rules read it.")
     model_price_in: float = Field(0.0, ge=0, description="Cost of a million tokens read by the model.")
     model_price_out: float = Field(0.0, ge=0, description="Cost of a million tokens written by the model.")
     embed_url: str = Field("", description="Base URL of the server of `openai:NAME` embedding models; empty: "

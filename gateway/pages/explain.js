@@ -28,6 +28,7 @@ export function explained(found, open) {
 function question(told, parts) {
   const rows = [
     told.rewritten && told.rewritten !== told.asked ? ["Made whole from the conversation", told.rewritten] : null,
+    told.read_by ? ["Read by", told.read_by] : null,
     told.searched !== told.question ? ["Searched, without its conditions", told.searched] : null,
     ...told.filters.map((f) => [f.said ? `“${f.said}”` : "Filter", `${f.field} ${WORDS[f.op]} ${f.values.map((v) => v === "" ? "(none there is)" : v).join(", ")}`]),
     parts.length > 1 ? ["Parts", parts.map((p) => p.query).join(" · ")] : ["Words for the keyword search", parts[0].keywords],

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import date, timedelta
+from enum import StrEnum
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from weir.caches.keys import answer_key, search_key
 from weir.models.extractive import Extractive
 from weir.retrieval.candidates import Query
 from weir.retrieval.pipeline import Controls, Found, Retrieved
+from weir.retrieval.questions import Difficulty, Reading
 from weir.retrieval.recipe import Recipe
 
 READER = Person(subject="reader", groups=["staff"])
@@ -26,6 +28,7 @@ QUERY = Query("library", "How is it done?", READER, FILTERS)
 DAY = date(2026, 1, 31)
 ASKED = QuestionAsked(answer="a", conversation="c", workspace="library", question="How is it done?", person=READER,
                       asked_at=1, filters=FILTERS)
+READING = Reading("m/question-1", "How is it done?", ("How is it done?",), "work", Difficulty.USUAL)
 CONTROLS = Controls(today=DAY)
 FOUND = Retrieved([], [], {}, None, "main", "v1", "How is it done?", Recipe(), [Found("", frozenset(), None)])
 
@@ -41,8 +44,8 @@ def other(value: Any) -> Any:
     """Another value of the same kind."""
     if isinstance(value, bool):
         return not value
-    if isinstance(value, FilterOp):
-        return FilterOp.LTE
+    if isinstance(value, StrEnum):
+        return next(v for v in type(value) if v is not value)
     if isinstance(value, str):
         return value + "x"
     if isinstance(value, int | float):
@@ -58,7 +61,7 @@ def other(value: Any) -> Any:
     if is_dataclass(value):
         first = fields(value)[0].name
         return replace(value, **{first: other(getattr(value, first))})  # type: ignore[type-var]  # a value, not a class
-    return "something"
+    return READING
 
 
 def deaf_to(value: Any, key: Callable[[Any], str]) -> set[str]:
@@ -74,6 +77,10 @@ def change_filters(value: Any) -> Any:
 
 def of_question(question: QuestionAsked) -> str:
     return answer_key(question, CONTROLS, FOUND, Model())
+
+
+def of_reading(reading: Reading) -> str:
+    return answer_key(ASKED, replace(CONTROLS, reading=reading), FOUND, Model())
 
 
 def of_query(query: Query) -> str:
@@ -98,6 +105,8 @@ def test_an_answer_is_kept_under_all_that_it_is_made_from() -> None:
     assert of_question(change_filters(ASKED)) != of_question(ASKED)
     assert deaf_to(READER, lambda p: of_question(replace(ASKED, person=p))) == {"subject", "name"}
     assert deaf_to(CONTROLS, lambda c: answer_key(ASKED, c, FOUND, Model())) == {"anew"}
+    assert of_reading(READING) != of_question(ASKED)
+    assert deaf_to(READING, of_reading) == {"standalone", "parts", "also", "usage"}
     assert deaf_to(Recipe(), lambda r: answer_key(ASKED, CONTROLS, replace(FOUND, recipe=r), Model())) == set()
     assert deaf_to(Model(), lambda m: answer_key(ASKED, CONTROLS, FOUND, m)) == set()
 

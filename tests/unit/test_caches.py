@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from prometheus_client import REGISTRY
 
-from schemas.events import Citation, Person, PlainFilter, QuestionAsked, Reuse, Source, Turn, TurnOutcome
+from schemas.events import Citation, Done, Person, PlainFilter, QuestionAsked, Reuse, Source, Turn, TurnOutcome
 from weir.caches import ANSWERS, EVERYWHERE, VECTORS
 from weir.caches.answers import HOUR, AnswerCache, Hit
 from weir.caches.figures import Figures
@@ -18,8 +18,9 @@ from weir.caches.keys import answer_key
 from weir.caches.kinds import KINDS, kind_of, names, plain, unfit
 from weir.caches.matching import answers, same_passages
 from weir.models.extractive import Extractive
-from weir.models.protocol import Vectors
+from weir.models.protocol import Usage, Vectors
 from weir.retrieval.pipeline import Controls, Found, Retrieved
+from weir.retrieval.questions import Difficulty, Reading
 from weir.retrieval.recipe import Recipe
 from weir.retrieval.remembered import VectorCache
 from weir.settings import Settings
@@ -108,6 +109,9 @@ class Views:
         return {d: self.of[d] for d in documents if d in self.of}
 
 
+PLAIN = Controls()
+
+
 @dataclass
 class Made:
     cache: AnswerCache
@@ -116,11 +120,12 @@ class Made:
     reuse: list[Reuse | None]
     now: list[int]
 
-    def find(self, question: str = ASKED, person: Person = READER, anew: bool = False, **changes: object) -> Hit | None:
+    def find(self, question: str = ASKED, person: Person = READER, controls: Controls = PLAIN, **changes: object
+             ) -> Hit | None:
         found = replace(FOUND, **changes)  # type: ignore[arg-type]  # by name
-        event = replace(asked(question, person), anew=anew)
-        space = self.cache.space(event, Controls(anew=anew), found, Extractive())
-        return asyncio.run(self.cache.find(space, event, found)) if space else None
+        event = replace(asked(question, person), anew=controls.anew)
+        space = self.cache.space(event, controls, found, Extractive())
+        return asyncio.run(self.cache.find(space, event, controls, found)) if space else None
 
     def evictions(self) -> dict[str, int]:
         told = self.figures.taken()
@@ -210,7 +215,7 @@ def test_what_a_search_may_say_against_it(made: Made, changes: dict[str, object]
 
 def test_a_question_that_is_asked_anew_finds_none_and_its_answer_takes_the_place(made: Made) -> None:
     made.cache.keep(turn())
-    assert made.find(anew=True) is None
+    assert made.find(controls=Controls(anew=True)) is None
     event = replace(asked(), anew=True)
     made.cache.keep(turn("newer", finished_at=NOW + 5,
                          reuse=made.cache.space(event, Controls(anew=True), FOUND, Extractive())))
@@ -218,6 +223,21 @@ def test_a_question_that_is_asked_anew_finds_none_and_its_answer_takes_the_place
     assert hit is not None and hit.turn.turn == "newer" and len(made.cache) == 1
     told = made.figures.taken()
     assert told is not None and told.caches[0].lookups == {"anew": 1, "exact": 1}
+
+
+def test_what_reading_the_question_cost_is_spent_again(made: Made) -> None:
+    def read(question: str, cost: float) -> Controls:
+        return Controls(reading=Reading("m/question-1", question, (question,), "other words", Difficulty.USUAL,
+                                        usage=Usage(30, 4, cost)))
+
+    made.cache.keep(turn(reuse=made.cache.space(asked(), read(ASKED, 0.1), FOUND, Extractive())))
+    assert made.find() is None
+    hit = made.find(controls=read("How do I carry unused leave over, then?", 0.2))
+    assert hit is not None
+    done = list(hit.bodies(FOUND, dict))[-1]
+    assert isinstance(done, Done) and (done.tokens_in, done.tokens_out, done.cost) == (30, 4, 0.2)
+    told = made.figures.taken()
+    assert told is not None and told.caches[0].saved == pytest.approx(0.3)
 
 
 def test_vectors_that_were_remembered_are_told_once(made: Made) -> None:

@@ -12,8 +12,7 @@ import pytest
 
 from schemas.events import Citation, CitedText, Person, Turn, TurnOutcome
 from tests.kit.golden import question, result, source
-from tests.kit.models import model_server
-from tests.unit.test_agent_models import KINDS, Said, Wire
+from tests.kit.models import KINDS, Said, Wire, model_server
 from weir.errors import ModelError
 from weir.evaluation import prompts
 from weir.evaluation.judge import Judge, judge_from

@@ -50,7 +50,7 @@ def test_hard_questions_look_further() -> None:
     assert difficulty("What does E042 mean?") is Difficulty.PLAIN
     assert difficulty("How many days of annual leave are there for new employees?") is Difficulty.USUAL
     assert difficulty("Compare the notice periods of all suppliers") is Difficulty.HARD
-    depths = [deep_enough(q, Recipe()).depth for q in ("What does E042 mean?", "how is travel booked",
+    depths = [deep_enough(difficulty(q), Recipe()).depth for q in ("What does E042 mean?", "how is travel booked",
                                                        "Compare all notice periods")]
     assert depths == [100, 200, 400]
-    assert deep_enough("Compare all", Recipe(depth=900, rows=16_000)).rows == 16_384
+    assert deep_enough(Difficulty.HARD, Recipe(depth=900, rows=16_000)).rows == 16_384

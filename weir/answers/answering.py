@@ -16,14 +16,16 @@ from schemas.events import Cited, Delta, Done, Outcome, Person, QuestionAsked, S
 from weir import telemetry
 from weir.access import may_read
 from weir.answers.by_parts import by_parts, unknown
-from weir.answers.clarify import CounterQuestion, counter_question
+from weir.answers.clarify import CounterQuestion, asked_back, counter_question
 from weir.answers.followups import standalone_of
 from weir.answers.release import Released, Timer, release
 from weir.caches.answers import AnswerCache
 from weir.clock import day_of
-from weir.errors import Unavailable
+from weir.errors import ModelError, Unavailable
 from weir.models.protocol import Asked, Embed, Exchange, LanguageModel, Piece
+from weir.models.reading import QuestionReader
 from weir.retrieval.pipeline import Controls, Retrieved, Retriever
+from weir.retrieval.questions import NOTHING, Reading
 from weir.retrieval.views import DocumentViews
 
 log = telemetry.logger(__name__)
@@ -47,6 +49,8 @@ class Answering:
     patience: float
     """Seconds to wait for a language model's next token."""
     timer: Timer = time.perf_counter
+    reader: QuestionReader | None = None
+    """Reads questions before they are searched, where the recipe asks for it; the rules do without one."""
     cache: AnswerCache | None = None
     """Where earlier answers are looked for; None answers each question anew."""
 
@@ -61,24 +65,33 @@ class Answering:
         """
         started, out = self.timer(), progress or Released()
         past = await self._past(question)
-        rewrite = not past.questions or self.retriever.recipe(question.workspace, question.recipe).rewrite
-        whole = standalone_of([*past.questions, question.question]) if rewrite else question.question
-        controls = Controls(question.recipe, question.without, day_of(question.asked_at), question.anew)
+        whole, reading, unread = await self._read(question, past.questions)
+        began = self.timer()
+        controls = Controls(question.recipe, question.without, day_of(question.asked_at), reading, question.anew)
         found = await self.retriever.retrieve(
             question.workspace, whole, question.person, question.filters, question.limit, question.explain,
             None if question.search_only else self.model.context_chars, controls)
         retrieved = self.timer()
+
+        def timings() -> dict[str, float]:
+            some = {**found.timings, "retrieval": _millis(began, retrieved), "total": _millis(started, self.timer())}
+            if reading is not None:
+                some["reading"] = _millis(started, began)
+            if out.first_text is not None:
+                some["first_text"] = _millis(started, out.first_text)
+            return some
+
         back, space = None, ""
         if found.recipe.clarify and not question.search_only:
-            back = counter_question(whole, bool(past.questions), found.sources)
-        if self.cache is not None and back is None:
+            back = asked_back(reading) or counter_question(whole, bool(past.questions), found.sources)
+        if self.cache is not None and back is None and not unread:
             space = self.cache.space(question, controls, found, self.model)
-            if space and (hit := await self.cache.find(space, question, found)) is not None:
+            if space and (hit := await self.cache.find(space, question, controls, found)) is not None:
                 out.text, out.citations, out.first_text = hit.turn.text, list(hit.turn.citations), self.timer()
-                for body in hit.bodies(found, lambda: self._timings(started, retrieved, found, out)):
+                for body in hit.bodies(found, timings):
                     yield body
                 return
-        notices = [*past.notices, *found.notices]
+        notices = [*past.notices, *unread, *found.notices]
         yield Sources(sources=found.sources, notices=notices, filters=found.filters)
         if not question.search_only:
             asked = Asked(question.question, found.sources, past.exchanges, found.searched, found.vector, found.cosines,
@@ -89,14 +102,25 @@ class Answering:
                     yield body
             if not out.citations and not out.not_in_sources:
                 notices.append(UNBACKED)
-        done = self.done(question, found, out, notices, self._timings(started, retrieved, found, out), whole)
+        done = self.done(question, found, out, notices, timings(), whole, reading)
         yield replace(done, choices=back.choices if back is not None else [], reuse=space)
 
-    def _timings(self, started: float, retrieved: float, found: Retrieved, out: Released) -> dict[str, float]:
-        timings = {**found.timings, "retrieval": _millis(started, retrieved), "total": _millis(started, self.timer())}
-        if out.first_text is not None:
-            timings["first_text"] = _millis(started, out.first_text)
-        return timings
+
+    async def _read(self, question: QuestionAsked, before: list[str]) -> tuple[str, Reading | None, list[str]]:
+        """The question standing by itself; what a hosted model read it as, where one was asked; what went wrong."""
+        if self.reader is None and not before:
+            return question.question, None, []
+        recipe = self.retriever.recipe(question.workspace, question.recipe)
+        notices = []
+        if self.reader is not None and ((recipe.rewrite and before) or recipe.decompose or recipe.expand
+                                        or recipe.adaptive_depth or recipe.clarify):
+            try:
+                reading = await self.reader.read(question.question, before)
+                return reading.standalone if recipe.rewrite and before else question.question, reading, []
+            except ModelError as e:
+                log.warning("the rules read the question", reason=e.message)
+                notices = [f"Read by rule: {e.message}"]
+        return standalone_of([*before, question.question]) if recipe.rewrite else question.question, None, notices
 
     def _said(self, asked: Asked, found: Retrieved, back: CounterQuestion | None) -> AsyncGenerator[Piece, None]:
         """What the model says; what is asked back; or that it is not known, where nothing reaches the minimum score."""
@@ -109,18 +133,20 @@ class Answering:
         return self.model.answer(asked)
 
     def done(self, question: QuestionAsked, found: Retrieved, out: Released, notices: list[str],
-             timings: dict[str, float], whole: str) -> Done:
+             timings: dict[str, float], whole: str, reading: Reading | None) -> Done:
+        spent = reading.usage if reading else NOTHING
         outcome = (Outcome.SEARCHED if question.search_only else
                    Outcome.NOT_IN_SOURCES if out.not_in_sources else Outcome.ANSWERED)
         return Done(
             outcome=outcome, text=out.text, sources=found.sources, citations=out.citations, notices=notices,
             model="" if question.search_only else self.model.name,
             prompt="" if question.search_only else self.model.prompt, index=found.index,
-            index_version=found.index_version, tokens_in=out.usage.tokens_in, tokens_out=out.usage.tokens_out,
-            cost=out.usage.cost, timings={name: round(millis, 2) for name, millis in timings.items()},
+            index_version=found.index_version, tokens_in=out.usage.tokens_in + spent.tokens_in,
+            tokens_out=out.usage.tokens_out + spent.tokens_out, cost=out.usage.cost + spent.cost,
+            timings={name: round(millis, 2) for name, millis in timings.items()},
             filters=found.filters,
-            explain=json.dumps({"asked": question.question, "rewritten": whole, **found.explain}) if found.explain
-            else None)
+            explain=json.dumps({"asked": question.question, "rewritten": whole,
+                                "read_by": reading.by if reading else "", **found.explain}) if found.explain else None)
 
     async def _past(self, question: QuestionAsked) -> _Past:
         """What was said before, as far as the person may still read what it was said from."""

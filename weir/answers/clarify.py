@@ -1,4 +1,5 @@
-"""When a question is asked back, by rule: it names nothing, or several documents would answer it equally well. Pure."""
+"""When a question is asked back: a hosted model says so; or, by rule, it names nothing, or several documents would
+answer it equally well. Pure."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 
 from schemas.events import Source
 from weir.answers.terms import stems, terms
+from weir.retrieval.questions import Reading
 
 ALIKE = 0.5
 """Difference of fused scores below which passages count as equally good, in standard deviations of the candidates."""
@@ -48,6 +50,11 @@ def counter_question(question: str, follows: bool, sources: Sequence[Source]) ->
     section = sources[0].heading_path[-1]
     return CounterQuestion(f"Several documents have a section “{section}”. Which one is meant: {said}?",
                            [f"{question.rstrip(' ?.')} ({title})?" for title in titles])
+
+
+def asked_back(reading: Reading | None) -> CounterQuestion | None:
+    """What a hosted model asks back; None where it does not, or did not read the question."""
+    return CounterQuestion(reading.unclear, list(reading.choices)) if reading is not None and reading.unclear else None
 
 
 def _names_nothing(question: str) -> str:

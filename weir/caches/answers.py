@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -38,8 +38,9 @@ from weir.caches.kinds import NAME, names, plain, unfit
 from weir.caches.matching import answers, same_passages
 from weir.clock import Clock
 from weir.errors import Unavailable
-from weir.models.protocol import Embed, LanguageModel, Vectors
+from weir.models.protocol import Embed, LanguageModel, Usage, Vectors
 from weir.retrieval.pipeline import Controls, Retrieved
+from weir.retrieval.questions import NOTHING
 from weir.retrieval.views import DocumentViews
 
 log = telemetry.logger(__name__)
@@ -73,6 +74,8 @@ class Hit:
 
     turn: Turn
     similarity: float
+    spent: Usage = NOTHING
+    """On reading the question of now."""
 
     @property
     def earlier(self) -> Earlier:
@@ -95,7 +98,8 @@ class Hit:
             yield Cited(citation=citation)
         yield Done(outcome=Outcome.ANSWERED, text=turn.text, sources=turn.sources, citations=turn.citations,
                    notices=notices, model=turn.model, prompt=turn.prompt, index=found.index,
-                   index_version=found.index_version, earlier=self.earlier,
+                   index_version=found.index_version, earlier=self.earlier, tokens_in=self.spent.tokens_in,
+                   tokens_out=self.spent.tokens_out, cost=self.spent.cost,
                    timings={name: round(millis, 2) for name, millis in timings().items()})
 
 
@@ -134,7 +138,7 @@ class AnswerCache:
             return ""
         return answer_key(question, controls, found, model)
 
-    async def find(self, space: str, question: QuestionAsked, found: Retrieved) -> Hit | None:
+    async def find(self, space: str, question: QuestionAsked, controls: Controls, found: Retrieved) -> Hit | None:
         """An earlier answer of that space that answers the question, checked now; none where it is asked anew.
 
         Raises:
@@ -151,9 +155,10 @@ class AnswerCache:
             self._figures.looked(ANSWERS, question.workspace, MISSED)
             return None
         self._entries.move_to_end(hit.turn.turn)
+        spent = controls.reading.usage if controls.reading is not None else NOTHING
         self._figures.looked(ANSWERS, question.workspace, "exact" if hit.similarity == 1 else "semantic",
-                             hit.turn.cost)
-        return hit
+                             max(0.0, hit.turn.cost - spent.cost))
+        return replace(hit, spent=spent)
 
     async def _found(self, space: str, question: QuestionAsked, found: Retrieved) -> Hit | None:
         reuse = self._reuse(question.workspace)

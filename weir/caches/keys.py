@@ -27,6 +27,9 @@ ASKED = frozenset({"answer", "conversation", "question", "person", "asked_at", "
 day counts, among the controls; and that it is to be answered anew, since the new answer takes the old one's place."""
 WISHED = frozenset({"anew"})
 """Of the controls, for the same reason."""
+READ = frozenset({"standalone", "parts", "also", "usage"})
+"""Of how a model read the question: what it made of this wording, which the passages show that were found with it. A
+question with several parts and a follow-up are never answered again."""
 
 
 def search_key(version: IndexVersion, query: Query, recipe: Recipe) -> str:
@@ -38,8 +41,8 @@ def search_key(version: IndexVersion, query: Query, recipe: Recipe) -> str:
 def answer_key(question: QuestionAsked, controls: Controls, found: Retrieved, model: LanguageModel) -> str:
     """What an answer depends on besides the question's text and the passages."""
     return _digest({**_whole(question, ASKED), **_filters(question.filters)}, access(question.person),
-                   _whole(controls, WISHED), _whole(found.recipe), found.reranker, found.index, found.index_version,
-                   model.name, model.prompt, model.context_chars)[:32]
+                   {**_whole(controls, WISHED), **_read(controls)}, _whole(found.recipe), found.reranker,
+                   found.index, found.index_version, model.name, model.prompt, model.context_chars)[:32]
 
 
 def access(person: Person) -> dict[str, Any]:
@@ -49,6 +52,10 @@ def access(person: Person) -> dict[str, Any]:
 
 def _whole(value: Any, without: Iterable[str] = ()) -> dict[str, Any]:
     return {name: held for name, held in asdict(value).items() if name not in set(without)}
+
+
+def _read(controls: Controls) -> dict[str, Any]:
+    return {"reading": controls.reading and _whole(controls.reading, READ)}
 
 
 def _filters(filters: Sequence[Filter]) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from weir.evaluation.metrics import (
 from weir.models.configured import model_from
 from weir.models.extractive import Extractive
 from weir.models.protocol import Embed, LanguageModel
+from weir.models.reading import QuestionReader, reader_from
 from weir.retrieval.pipeline import Live, Retriever
 from weir.settings import Settings
 from weir.stores import elasticsearch, milvus
@@ -81,15 +82,17 @@ async def subjects(settings: Settings, index: Index, versions: Sequence[str]) ->
     if missing := [v for v in versions if v not in known]:
         raise NotFound(f"the index {index.index!r} has no version {', '.join(missing)}; it has {', '.join(known)}.")
     es, vectors, model = elasticsearch(settings), milvus(settings), model_from(settings)
-    views = DocumentViews(es, settings)
+    views, reader = DocumentViews(es, settings), reader_from(settings)
     retrievers = [Retriever(settings, es, vectors, views, _always(index.index, known[name])) for name in versions]
     try:
-        yield [_subject(settings, index, known[name], retriever, model, views)
+        yield [_subject(settings, index, known[name], retriever, model, reader, views)
                for name, retriever in zip(versions, retrievers, strict=True)]
     finally:
         for retriever in retrievers:
             await retriever.close()
         await model.close()
+        if reader is not None:
+            await reader.close()
         await views.close()
         await vectors.close()
         await es.close()
@@ -101,12 +104,13 @@ def _always(index: str, version: IndexVersion) -> Live:
 
 
 def _subject(settings: Settings, index: Index, version: IndexVersion, retriever: Retriever, model: LanguageModel,
-             views: DocumentViews) -> Subject:
+             reader: QuestionReader | None, views: DocumentViews) -> Subject:
     async def no_history(turn: str) -> list[object]:
         return []
 
     answering = Answering(retriever, model, embedder=lambda _: retriever.stores(version).embedder.embed,
-                          history=no_history, views=views, patience=settings.model_timeout)  # type: ignore[arg-type]  # an empty list
+                          history=no_history, views=views, reader=reader,  # type: ignore[arg-type]  # an empty list
+                          patience=settings.model_timeout)
     return Subject(index.index, version, version.name == index.live, retriever, answering)
 
 

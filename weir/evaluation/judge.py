@@ -15,12 +15,11 @@ import orjson
 
 from schemas.events import Agreement, GoldenQuestion, QuestionResult, Turn, TurnOutcome
 from weir import telemetry
-from weir.agents.planning.conversation import Function
-from weir.agents.planning.conversation import Turn as Said
-from weir.agents.planning.model import ChatModel, chat_model
 from weir.errors import ModelError
 from weir.evaluation import prompts
 from weir.evaluation.statistics import kappa
+from weir.models.chat import ChatModel, Function, chat_model
+from weir.models.chat import Turn as Said
 from weir.models.extractive import Extractive
 from weir.models.protocol import ModelUnavailable
 from weir.settings import Settings

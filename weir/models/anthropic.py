@@ -9,8 +9,8 @@ import httpx2
 from anthropic import APIConnectionError, APIError, APIStatusError, APITimeoutError, AsyncAnthropic
 
 from weir.models import prompts
-from weir.models.openai import MOST_TOKENS, Prices, ended, error
-from weir.models.protocol import Asked, Piece, Text
+from weir.models.openai import MOST_TOKENS, ended, error
+from weir.models.protocol import Asked, Piece, Prices, Text
 
 
 class AnthropicModel:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from weir.errors import SettingsError
 from weir.models.extractive import Extractive
-from weir.models.protocol import LanguageModel
+from weir.models.protocol import LanguageModel, Prices
 from weir.settings import Settings
 
 
@@ -21,7 +21,7 @@ def model_from(settings: Settings) -> LanguageModel:
                             "`anthropic:NAME`")
     # The clients take half a second to import; a Weir without a model never needs them.
     from weir.models.anthropic import AnthropicModel
-    from weir.models.openai import OpenAIModel, Prices
+    from weir.models.openai import OpenAIModel
 
     secret = settings.secret(settings.model_key_file)
     prices = Prices(settings.model_price_in, settings.model_price_out)

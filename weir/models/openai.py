@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
 from typing import Any
 
 import httpx2
@@ -11,21 +10,9 @@ from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError
 
 from weir.errors import ModelError
 from weir.models import prompts
-from weir.models.protocol import Asked, ModelRefused, ModelUnavailable, Piece, Text, Usage
+from weir.models.protocol import Asked, ModelRefused, ModelUnavailable, Piece, Prices, Text
 
 MOST_TOKENS = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Prices:
-    """Cost of a million tokens."""
-
-    tokens_in: float = 0.0
-    tokens_out: float = 0.0
-
-    def usage(self, tokens_in: int, tokens_out: int) -> Usage:
-        cost = (tokens_in * self.tokens_in + tokens_out * self.tokens_out) / 1e6
-        return Usage(tokens_in, tokens_out, cost)
 
 
 class OpenAIModel:

@@ -83,6 +83,18 @@ class Usage:
     """In the currency of the configured prices."""
 
 
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """Cost of a million tokens."""
+
+    tokens_in: float = 0.0
+    tokens_out: float = 0.0
+
+    def usage(self, tokens_in: int, tokens_out: int) -> Usage:
+        cost = (tokens_in * self.tokens_in + tokens_out * self.tokens_out) / 1e6
+        return Usage(tokens_in, tokens_out, cost)
+
+
 Piece = Text | Quote | NotInSources | Usage
 
 

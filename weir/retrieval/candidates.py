@@ -26,6 +26,7 @@ from weir.retrieval.facts import Facts
 from weir.retrieval.fuse import Candidates
 from weir.retrieval.guard import Guard, Stopwatch
 from weir.retrieval.keyword import KeywordHit, KeywordIndex
+from weir.retrieval.questions import Difficulty
 from weir.retrieval.recipe import MOST_ROWS, Recipe
 
 ROWS_OF_CHUNK = 8
@@ -56,6 +57,8 @@ class Query:
     filters: Sequence[Filter] = ()
     also: str = ""
     """Words that count half as much as those of the question, for the keyword search alone."""
+    difficulty: Difficulty | None = None
+    """As a hosted model read it; None for the rule."""
 
 
 @dataclass(slots=True)

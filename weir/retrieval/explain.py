@@ -73,7 +73,7 @@ async def explained(question: str, conditions: Read, filters: Sequence[Filter], 
 
 async def _part(part: Part, sources: Sequence[Source], left_out: Mapping[str, str], stores: Stores, views: DocumentViews
                 ) -> dict[str, Any]:
-    ranking = part.ranking
+    ranking, query = part.ranking, part.ranking.query
     candidates, fused, dense = ranking.searched.found, ranking.fused, ranking.dense
     keyword = np.array([c.keyword for c in candidates], np.float64)
     by_keyword, by_vector = _ranks(keyword, least=0.0), _ranks(dense)
@@ -92,8 +92,8 @@ async def _part(part: Part, sources: Sequence[Source], left_out: Mapping[str, st
 
     order = [i for i in fused.order[:EXPLAINED].tolist() if i in open_to]
     return {
-        "query": ranking.query.question, "keywords": keywords(ranking.query.question), "also": ranking.query.also,
-        "difficulty": difficulty(ranking.query.question).value, "depth": ranking.recipe.depth,
+        "query": query.question, "keywords": keywords(query.question), "also": query.also,
+        "difficulty": (query.difficulty or difficulty(query.question)).value, "depth": ranking.recipe.depth,
         "candidates": len(candidates),
         "ranking": [{
             "rank": rank, "source": numbers.get(candidates[i].chunk), **place(i), "keyword": _finite(keyword[i]),

@@ -34,7 +34,7 @@ from weir.retrieval.explain import Part, explained
 from weir.retrieval.facts import Facts
 from weir.retrieval.guard import Guard, Stopwatch, Timer
 from weir.retrieval.keyword import KeywordIndex, StoredChunk
-from weir.retrieval.questions import deep_enough, other_spellings, parts
+from weir.retrieval.questions import Difficulty, Reading, deep_enough, difficulty, other_spellings, parts
 from weir.retrieval.ranking import Ranking, Searches, rank
 from weir.retrieval.recipe import Recipe, origins
 from weir.retrieval.remembered import Remembered, VectorCache
@@ -74,6 +74,8 @@ class Controls:
     """Conditions in the question that are not to narrow it, as they were said."""
     today: date | None = None
     """The day on which it was asked; today where it is not known."""
+    reading: Reading | None = None
+    """The question as a hosted model read it; None for the rules."""
     anew: bool = False
     """Whether no search that was made before may be used."""
 
@@ -157,9 +159,8 @@ class Retriever:
         today = controls.today or day_of(system_clock())
         given, conditions, unread = await self._narrowed(workspace, question, person, filters, stores, recipe,
                                                          controls.without, today, watch)
-        pieces = parts(conditions.rest) if recipe.decompose else [conditions.rest]
-        queries = [Query(workspace, piece, person, given, other_spellings(piece) if recipe.expand else "")
-                   for piece in pieces]
+        queries = [Query(workspace, piece, person, given, *_other_words(piece, recipe, controls.reading))
+                   for piece in _pieces(conditions.rest, recipe, controls.reading)]
         searching = anew if controls.anew else self._searching
 
         async def search(query: Query, how: Recipe) -> Searched:
@@ -261,7 +262,7 @@ class Retriever:
                     watch: Stopwatch) -> Part:
         """Steps 1 to 5 for one question."""
         if recipe.adaptive_depth:
-            recipe = deep_enough(query.question, recipe)
+            recipe = deep_enough(query.difficulty or difficulty(query.question), recipe)
         ranking = await rank(query, search, stores, recipe, today, watch)
         wanted = max(limit, recipe.rerank if self._reranker else 0)
         sources, stored = await self._readable(ranking, stores, wanted, watch)
@@ -315,6 +316,22 @@ def _source(chunk: StoredChunk, number: int, score: float, being_replaced: bool)
         number=number, chunk=chunk.chunk, document=chunk.document, version=chunk.version, title=chunk.title,
         heading_path=chunk.heading_path, text=chunk.text, section=chunk.section, start=chunk.start, end=chunk.end,
         score=score, source=chunk.source, passage=chunk.passage, being_replaced=being_replaced, metadata=chunk.metadata)
+
+
+def _pieces(question: str, recipe: Recipe, reading: Reading | None) -> list[str]:
+    """The questions to search for, where one with several parts is to be taken apart."""
+    if not recipe.decompose:
+        return [question]
+    if reading is None:
+        return parts(question)
+    return list(reading.parts) if len(reading.parts) > 1 else [question]
+
+
+def _other_words(piece: str, recipe: Recipe, reading: Reading | None) -> tuple[str, Difficulty | None]:
+    """Other words for a part, and how hard it is where that was read."""
+    if reading is None:
+        return other_spellings(piece) if recipe.expand else "", None
+    return reading.also if recipe.expand else "", reading.difficulty
 
 
 def _budget(recipe: Recipe, context_chars: int | None) -> int | None:

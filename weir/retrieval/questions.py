@@ -1,13 +1,16 @@
-"""What a question is like, by rule: its parts, other spellings of its words, how hard it is. Pure."""
+"""What a question is like: its parts, other spellings of its words, how hard it is. By rule; a hosted model may read it
+instead (weir/models/reading.py). Pure."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from weir.answers.followups import standalone
 from weir.answers.terms import terms, words
+from weir.models.protocol import Usage
 from weir.retrieval.recipe import MOST_ROWS, Recipe
 
 MOST_PARTS = 4
@@ -40,10 +43,33 @@ _LONG = 6
 """Shorter words end like this by chance."""
 
 
+NOTHING = Usage(0, 0)
+
+
 class Difficulty(StrEnum):
     PLAIN = "plain"
     USUAL = "usual"
     HARD = "hard"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A question as a hosted model read it. What of it is used is for the recipe to say."""
+
+    by: str
+    """Model and prompt."""
+    standalone: str
+    """The question with what a follow-up leaves out."""
+    parts: Sequence[str]
+    """The questions that it is made of; one as a rule."""
+    also: str
+    """Other words for the same."""
+    difficulty: Difficulty
+    unclear: str = ""
+    """What to ask back; empty where the question is clear."""
+    choices: Sequence[str] = ()
+    usage: Usage = NOTHING
+    """What reading it cost."""
 
 
 def parts(question: str) -> list[str]:
@@ -85,8 +111,8 @@ def difficulty(question: str) -> Difficulty:
     return Difficulty.PLAIN if len(meant) <= 3 and any(term.is_name for term in meant) else Difficulty.USUAL
 
 
-def deep_enough(question: str, recipe: Recipe) -> Recipe:
-    """The recipe with the depth that the question needs."""
-    factor = {Difficulty.PLAIN: 0.5, Difficulty.USUAL: 1.0, Difficulty.HARD: 2.0}[difficulty(question)]
+def deep_enough(needed: Difficulty, recipe: Recipe) -> Recipe:
+    """The recipe with the depth that a question needs."""
+    factor = {Difficulty.PLAIN: 0.5, Difficulty.USUAL: 1.0, Difficulty.HARD: 2.0}[needed]
     return replace(recipe, depth=min(MOST_DEPTH, max(1, round(recipe.depth * factor))),
                    rows=min(MOST_ROWS, max(1, round(recipe.rows * factor))))

@@ -6,7 +6,6 @@ Whatever a tool returned stands between marks that name the call, so that no tex
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -14,41 +13,13 @@ import orjson
 from schemas.events import Amounts, TaskRequested, Tool
 from weir.agents.planning.plan import Situation
 from weir.agents.planning.transcript import Asked, Entry, Said, Step, Tried, transcript
+from weir.models.chat import Call, Function, Turn
 
 FRESH_CHARS = 24_000
 """Characters of a result of the latest step; what is longer is cut, and says so."""
 OLD_CHARS = 4_000
 """Likewise, of an earlier step."""
 ASK, GIVE_UP = "ask_person", "give_up"
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A call that the model made, with its result."""
-
-    id: str
-    tool: str
-    arguments: dict[str, Any]
-    result: str
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """What the model said and called, or, without calls, what one of the two said."""
-
-    role: str
-    """`user` or `assistant`."""
-    text: str
-    calls: tuple[Call, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Function:
-    """A tool as a model is told of it."""
-
-    name: str
-    description: str
-    schema: dict[str, Any]
 
 
 def conversation(situation: Situation) -> list[Turn]:

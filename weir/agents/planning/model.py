@@ -5,63 +5,21 @@ What the model wants is a wish. The tools' schemas, the machine's limits and peo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
 from schemas.events import PlanEnd, ToolCall
 from weir.agents.planning import prompts
-from weir.agents.planning.conversation import ASK, GIVE_UP, Function, Turn, conversation, functions
+from weir.agents.planning.conversation import ASK, GIVE_UP, conversation, functions
 from weir.agents.planning.plan import Plan, Situation
-from weir.errors import SettingsError
-from weir.models.openai import Prices
-from weir.models.protocol import ModelUnavailable
+from weir.models.chat import ChatModel, Reply, chat_model
+from weir.models.protocol import ModelUnavailable, Prices
 from weir.settings import Settings
 
 MOST_TOKENS = 4096
 """Of one reply."""
 CUT_OFF = "\n\n[The reply was cut off here: it was longer than the model may write.]"
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A call as the model wrote it."""
-
-    tool: str
-    arguments: str
-    """JSON, if the model kept to it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What a model said, in no provider's format."""
-
-    text: str
-    calls: Sequence[Wanted]
-    cut_off: bool
-    tokens_in: int
-    tokens_out: int
-    sent: Any
-    """The request as sent."""
-    received: Any
-    """The reply as received."""
-
-
-class ChatModel(Protocol):
-    """A provider's model."""
-
-    @property
-    def name(self) -> str: ...
-
-    async def reply(self, system: str, turns: Sequence[Turn], tools: Sequence[Function], most_tokens: int) -> Reply:
-        """
-        Raises:
-            ModelError: the model refused, is away or is misconfigured.
-        """
-
-    async def close(self) -> None: ...
 
 
 class ModelPlanner:
@@ -102,24 +60,6 @@ class ModelPlanner:
 def model_planner(settings: Settings) -> ModelPlanner:
     """Raises as `chat_model`."""
     return ModelPlanner(chat_model(settings), Prices(settings.model_price_in, settings.model_price_out))
-
-
-def chat_model(settings: Settings) -> ChatModel:
-    """The provider's model that the settings name.
-
-    Raises:
-        SettingsError: `WEIR_MODEL` is not one of the known forms, or its key cannot be read.
-    """
-    kind, _, name = settings.model.partition(":")
-    if kind not in ("openai", "anthropic") or not name:
-        raise SettingsError(f"WEIR_MODEL is {settings.model!r}; it must be `extractive`, `openai:NAME` or "
-                            "`anthropic:NAME`")
-    from weir.agents.planning.providers import AnthropicChat, OpenAIChat
-
-    secret = settings.secret(settings.model_key_file)
-    made = OpenAIChat if kind == "openai" else AnthropicChat
-    return made(name, key=secret.get_secret_value() if secret else "", url=settings.model_url,
-                timeout=settings.model_timeout)
 
 
 def _argument(arguments: str, name: str) -> str:

@@ -8,7 +8,7 @@ from importlib.resources import files
 
 from weir.models.protocol import Asked, Exchange
 
-ANSWER = "answer-1"
+ANSWER, QUESTION = "answer-1", "question-1"
 
 
 @dataclass(frozen=True, slots=True)

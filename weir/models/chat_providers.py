@@ -1,4 +1,4 @@
-"""A task's conversation in the formats of OpenAI and Anthropic, through their own clients."""
+"""A conversation in the formats of OpenAI and Anthropic, through their own clients."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import httpx2
 import openai
 import orjson
 
-from weir.agents.planning.conversation import Function, Turn
-from weir.agents.planning.model import Reply, Wanted
+from weir.models.chat import Function, Reply, Turn, Wanted
 from weir.models.openai import error
 from weir.models.protocol import ModelRefused, ModelUnavailable
 
@@ -52,7 +51,7 @@ class OpenAIChat:
             raise ModelUnavailable(f"{self.name} replied without a choice; it is asked again.")
         choice = got.choices[0]
         if choice.message.refusal or choice.finish_reason == "content_filter":
-            raise ModelRefused(f"{self.name} would not plan this: {choice.message.refusal or choice.finish_reason}")
+            raise ModelRefused(f"{self.name} would not do this: {choice.message.refusal or choice.finish_reason}")
         calls = [Wanted(call.function.name, call.function.arguments) for call in choice.message.tool_calls or []
                  if call.type == "function"]
         return Reply(choice.message.content or "", calls, choice.finish_reason == "length",
@@ -100,7 +99,7 @@ class AnthropicChat:
                         isinstance(e, anthropic.APITimeoutError | httpx2.TimeoutException),
                         e.status_code if isinstance(e, anthropic.APIStatusError) else None) from e
         if got.stop_reason == "refusal":
-            raise ModelRefused(f"{self.name} would not plan this")
+            raise ModelRefused(f"{self.name} would not do this")
         text = "\n".join(block.text for block in got.content if block.type == "text")
         calls = [Wanted(block.name, orjson.dumps(block.input).decode()) for block in got.content
                  if block.type == "tool_use"]
