@@ -766,9 +766,9 @@ class CacheCounts:
     """One cache and workspace."""
 
     cache: str
-    """`retrieval` or `answers`."""
+    """`vectors`, `retrieval` or `answers`."""
     workspace: str
-    """Name of the workspace."""
+    """Name of the workspace; empty for vectors, which belong to none."""
     lookups: dict[str, int]
     """Lookups by what came of them: a hit (`hit`, `exact`, `semantic`) or why not."""
     evictions: dict[str, int]
