@@ -17,7 +17,7 @@ def shown_task(task: Task) -> dict[str, Any]:
     state = task.state
     return {
         "task": task.task, "workspace": task.workspace, "owner": shown_person(task.owner), "goal": task.goal,
-        "status": task.status, "live": state is not None, "step": task.step, "spent": task.spent,
+        "status": task.status, "live": state is not None, "step": task.step, "events": task.events, "spent": task.spent,
         "limits": task.limits, "requested_at": task.requested_at, "updated_at": task.updated_at,
         "finished_at": task.result.finished_at if task.result else None, "text": task.text,
         "artefacts": [shown_artefact(a) for a in task.artefacts], "forked_from": task.forked_from or None,
@@ -29,7 +29,7 @@ def shown_steps(transcript: Transcript) -> dict[str, Any]:
     for step in transcript.steps:
         calls = [asdict(c) | {"artefacts": [shown_artefact(a) for a in c.artefacts]} for c in step.calls]
         steps.append(asdict(step) | {"calls": calls})
-    return {"steps": steps, "notes": transcript.notes, "last": transcript.last}
+    return {"steps": steps, "notes": transcript.notes, "last": transcript.last, "read": transcript.read}
 
 
 def shown_decision(decision: Decision, person: Person) -> dict[str, Any]:

@@ -69,6 +69,8 @@ REMEMBERED = 10_000
 """Answers that were finished here and are known without asking."""
 FRESH = 1.0
 """Seconds to learn whether a question was answered before; after that it is taken as new."""
+OPENS_WITHIN = 0.1
+"""Seconds until an attempt is told of though it has nothing to say yet."""
 RETRY_AFTER = 10.0
 """Seconds that an overloaded worker asks people to wait."""
 
@@ -82,7 +84,7 @@ class Running:
     subject: str
     work: asyncio.Task[Done] | None = None
     begun: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when `Accepted` has been posted."""
+    """Set when its attempt may be seen."""
     cancelled: bool = False
     progress: Released = field(default_factory=Released)
     sources: list[Source] = field(default_factory=list)
@@ -99,19 +101,50 @@ class Attempt:
         self._producer, self._topic, self._clock = producer, topic, clock
         self._question, self._attempt, self._seq = question, attempt, 0
         self._lost: BaseException | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._opened = asyncio.Lock()
 
-    async def post(self, body: Accepted | Sources | Delta | Cited) -> None:
+    def open(self) -> None:
+        """`Accepted` goes with the next frame, or by itself when that takes longer than `OPENS_WITHIN`: a record more
+        wakes everybody who reads the topic, in the very moment in which the question is searched."""
+        async def soon() -> None:
+            await asyncio.sleep(OPENS_WITHIN)
+            try:
+                await self._open()
+            except LostFrame as e:
+                self._lost = e
+
+        self._opening = asyncio.create_task(soon())
+
+    async def _open(self) -> None:
+        async with self._opened:
+            if self._seq == 0:
+                q = self._question
+                await self._post(Accepted(
+                    question=q.question, workspace=q.workspace, person=q.person, asked_at=q.asked_at,
+                    follows=q.follows, search_only=q.search_only))
+
+    async def post(self, body: Sources | Delta | Cited) -> None:
         """Sends the next frame without waiting for it, unless it is so large that it travels as a claim check.
 
         Raises:
             LostFrame: an earlier frame did not arrive.
         """
         self._check()
+        await self._open()
+        await self._post(body)
+
+    async def _post(self, body: Accepted | Sources | Delta | Cited) -> None:
         frame = self._frame(body)
         try:
             self._producer.post(self._topic, self._question.conversation, frame).add_done_callback(self._arrived)
         except BadRecord:
             await self._send(frame)
+
+    def leave(self) -> None:
+        """Nothing more comes of this attempt."""
+        if self._opening is not None:
+            self._opening.cancel()
 
     async def end(self, body: Done | Failed) -> None:
         """Sends the terminal frame and waits until Kafka has all of them.
@@ -120,6 +153,7 @@ class Attempt:
             LostFrame: a frame did not arrive.
         """
         self._check()
+        await self._open()
         await self._send(self._frame(body))
         # Acknowledgements come in order, so that the fate of every earlier frame is known now.
         self._check()
@@ -190,16 +224,15 @@ class Answers:
             try:
                 if await self._answered_before(question.answer):
                     return
-                await attempt.post(Accepted(
-                    question=question.question, workspace=question.workspace, person=question.person,
-                    asked_at=question.asked_at, follows=question.follows, search_only=question.search_only))
+                attempt.open()
                 running.begun.set()
                 end = refused if running.work is None else await self._ended(running, running.work)
+                assert end is not None
+                await attempt.end(end)
             finally:
+                attempt.leave()
                 if running.work is not None:
                     running.work.cancel()
-            assert end is not None
-            await attempt.end(end)
         self._finish(question.answer)
         log.info("answered", outcome=end.outcome.value if isinstance(end, Done) else end.code)
 

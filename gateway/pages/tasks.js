@@ -13,9 +13,9 @@ const EXAMPLES = {
     "Find and summarise what went wrong in the incidents of 2026",
   ],
 };
-const CATCH_UP = [250, 600, 1200, 2500, 5000];
+const CATCH_UP = [250, 600, 1200, 2500, 5000, 5000, 5000, 5000, 5000, 5000];
 
-const state = { task: null, view: null, workspace: "sample", tries: 0, timer: null, last: -1, took: 0 };
+const state = { task: null, view: null, workspace: "sample", tries: 0, timer: null, last: -1, events: 0, took: 0 };
 let live;
 
 async function start() {
@@ -57,7 +57,7 @@ function drawExamples() {
 async function follow() {
   const task = decodeURIComponent(location.hash.slice(1));
   clearTimeout(state.timer);
-  Object.assign(state, { task: task || null, view: null, last: -1, tries: 0, timer: null });
+  Object.assign(state, { task: task || null, view: null, last: -1, events: 0, tries: 0, timer: null });
   live.watch(state.task);
   $("welcome").hidden = Boolean(task);
   $("task").hidden = !task;
@@ -81,7 +81,8 @@ async function refresh() {
     if (!state.view) state.view = new TaskView($("task"), { act, approvals: "/approvals" });
     state.view.show(task);
     compose();
-    if (task.last < state.last && state.tries < CATCH_UP.length) later();
+    const behind = task.last < state.last || task.read < Math.max(task.events, state.events);
+    if (behind && state.tries < CATCH_UP.length) later();
     else state.tries = 0;
   } catch (error) {
     if (state.task !== name) return;
@@ -113,6 +114,7 @@ function take(message) {
     return;
   } else if (message.type === "task") {
     const before = state.view?.task.status;
+    state.events = Math.max(state.events, message.events);
     state.view?.live(message);
     if (before && before !== message.status) announce(`The task: ${WORDS[message.status] ?? message.status}.`);
     if (!message.live) setTimeout(loadTasks, 1200); // lists are a second behind

@@ -16,7 +16,7 @@ from schemas import keys
 from schemas.events import Index, IndexVersion, Person
 from tests.kit.pipeline import WORKSPACE, Pipeline, pipeline
 from tests.kit.versions import audits, build, built, until, versions
-from weir.errors import Conflict, NotFound
+from weir.errors import Conflict, NotFound, Unavailable
 from weir.index import changes, names
 from weir.index.record import change
 from weir.index.versions import Verdict
@@ -103,7 +103,15 @@ async def exactly(made: Pipeline, version: IndexVersion) -> None:
 
 
 async def ask(made: Pipeline, retriever: Retriever, question: str) -> tuple[str, list[str]]:
-    found = await retriever.retrieve(WORKSPACE, question, READER, limit=3)
+    for _ in range(60):
+        try:
+            found = await retriever.retrieve(WORKSPACE, question, READER, limit=3)
+            break
+        except Unavailable as e:  # the view of access is behind for a moment, and says so
+            assert "behind" in e.message, e
+            await asyncio.sleep(0.5)
+    else:
+        raise AssertionError("the view of access does not catch up")
     assert found.notices == [] or "being replaced" in found.notices[0], found.notices
     return found.index_version, [source.text for source in found.sources]
 

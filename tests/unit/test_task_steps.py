@@ -91,5 +91,5 @@ def test_an_answer_and_a_task_without_events() -> None:
     task.answer("done")
     shown = folded(task)
     assert [(s.end, s.text, s.calls) for s in shown.steps] == [(PlanEnd.ANSWER, "done", [])]
-    assert fold([]) == Transcript([], [], -1)
+    assert fold([]) == Transcript([], [], -1, 0)
 

@@ -103,6 +103,8 @@ class Transcript:
     notes: list[Note]
     last: int
     """Offset of the last event; -1 where there is none."""
+    read: int
+    """Events that it was folded from."""
 
 
 def fold(transcript: Sequence[Happened], decisions: Iterable[Decision] = (), live: Sequence[Call] = (),
@@ -121,7 +123,8 @@ def fold(transcript: Sequence[Happened], decisions: Iterable[Decision] = (), liv
     for call in live:
         folding.settle(step, call)
     folding.settle_decided()
-    return Transcript(folding.steps, folding.notes, transcript[-1].offset if transcript else -1)
+    return Transcript(folding.steps, folding.notes, transcript[-1].offset if transcript else -1,
+                      len(transcript))
 
 
 class _Folding:

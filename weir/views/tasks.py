@@ -102,6 +102,11 @@ class Task:
         return self.result.finished_at if self.result else self._live.updated_at
 
     @property
+    def events(self) -> int:
+        """Events that have changed it: its transcript holds them all once the view has come so far."""
+        return self.result.events if self.result else self._live.events
+
+    @property
     def text(self) -> str:
         """The result, the planner's question, or why it waits."""
         return self.result.text if self.result else self._live.message
