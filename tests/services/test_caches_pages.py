@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
-from tests.kit.chromium import NoChromium, browser, overflowing, page_of
+from tests.kit.chromium import overflowing, page_of
 from tests.kit.gateway import Gateway
 from tests.kit.pipeline import WORKSPACE, Pipeline
 from tests.kit.rivers import PUBLISHER, asked, library, open_gateway
@@ -86,15 +86,6 @@ async def both_by_themselves(here: Gateway) -> bool:
     talks = (await here.call("GET", "/v1/conversations", **PUBLISHER))[1]["conversations"]
     turns = (await here.call("GET", f"/v1/conversations/{talks[0]['conversation']}", **PUBLISHER))[1]["turns"]
     return [(t["earlier"] is None, t["follows"]) for t in turns] == [(False, None), (True, None)]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def chromium() -> AsyncIterator[Browser]:
-    try:
-        async with browser() as made:
-            yield made
-    except NoChromium as e:
-        pytest.skip(f"the pages were not looked at: {e}")
 
 
 @pytest.mark.browser
