@@ -78,7 +78,7 @@ function card(total) {
       figure(fit ? `${Math.round((100 * hits) / fit)} %` : "–", "hit rate"), figure(hits, "hits"), figure(fit, "lookups"),
       total.saved ? figure(total.saved.toFixed(total.saved < 1 ? 4 : 2), "cost saved") : null),
     hours(total, title),
-    ...reasons("What came of questions", total.lookups, OUTCOMES), ...reasons("Thrown away, by worker", total.evictions, REASONS));
+    ...reasons("What came of lookups", total.lookups, OUTCOMES), ...reasons("Thrown away, by worker", total.evictions, REASONS));
 }
 
 const sum = (counts, names) => names.reduce((all, name) => all + (counts[name] ?? 0), 0);
