@@ -32,7 +32,6 @@ from weir.settings import Settings
 
 P50_LIMIT, P99_LIMIT = 5.0, 25.0
 """Milliseconds."""
-WARM_UP = 10
 
 
 class Socket:
@@ -92,8 +91,10 @@ async def in_process(made: Parts, workspace: str, question: str) -> float:
     return first
 
 
-async def measure(settings: Settings, workspace: str, questions: list[str]) -> tuple[list[float], list[float]]:
-    """Milliseconds to the first text: over WebSocket, in process."""
+async def measure(settings: Settings, workspace: str, questions: list[str], warm_up: int
+                  ) -> tuple[list[float], list[float]]:
+    """Milliseconds to the first text: over WebSocket, in process. The first `warm_up` questions are not counted: each
+    of the two remembers vectors, and a worker that has run for a while knows some that this process does not."""
     over, inside = [], []
     run = uuid.uuid4().hex[:8]
     async with AsyncExitStack() as stack:
@@ -109,14 +110,14 @@ async def measure(settings: Settings, workspace: str, questions: list[str]) -> t
             else:
                 asked = await socket.first_text(workspace, question)
                 called = await in_process(made, workspace, question)
-            if n >= WARM_UP:
+            if n >= warm_up:
                 over.append(asked)
                 inside.append(called)
     return over, inside
 
 
-def questions_from(path: Path, count: int) -> list[str]:
-    """Questions of a file: JSON lines with `text` (BEIR), or the sample's list; over again until there are enough.
+def questions_from(path: Path) -> list[str]:
+    """Questions of a file: JSON lines with `text` (BEIR), or the sample's list.
 
     Raises:
         SettingsError: the file holds none.
@@ -132,11 +133,13 @@ def questions_from(path: Path, count: int) -> list[str]:
     found = [text for text in found if text]
     if not found:
         raise SettingsError(f"{path} holds no questions")
-    return [found[n % len(found)] for n in range(count)]
+    return found
 
 
-async def run(settings: Settings, workspace: str, questions: list[str]) -> int:
-    over, inside = await measure(settings, workspace, questions)
+async def run(settings: Settings, workspace: str, questions: list[str], count: int) -> int:
+    different = questions[:count]
+    asked = [*different, *(different[n % len(different)] for n in range(count))]
+    over, inside = await measure(settings, workspace, asked, len(different))
     rows = [[name, *(percentile(values, p) for p in (50, 90, 99)), float(np.max(values))]
             for name, values in (("over WebSocket and Kafka", over), ("the same pipeline, called", inside))]
     added = {p: percentile(over, p) - percentile(inside, p) for p in (50, 90, 99)}
@@ -157,8 +160,8 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         settings = settings_module.load()
-        questions = questions_from(arguments.questions, arguments.count + WARM_UP)
-        sys.exit(uvloop.run(run(settings, arguments.workspace, questions)))
+        questions = questions_from(arguments.questions)
+        sys.exit(uvloop.run(run(settings, arguments.workspace, questions, arguments.count)))
     except WeirError as e:
         sys.exit(f"bench.answers: {e.message}")
 
