@@ -161,7 +161,8 @@ class Retriever:
                                                          controls.without, today, watch)
         queries = [Query(workspace, piece, person, given, *_other_words(piece, recipe, controls.reading))
                    for piece in _pieces(conditions.rest, recipe, controls.reading)]
-        searching = anew if controls.anew else self._searching
+        # An explanation shows the whole way, so it is gone.
+        searching = anew if controls.anew or explain else self._searching
 
         async def search(query: Query, how: Recipe) -> Searched:
             return await searching(version, query, stores, how, self._guard, watch)
