@@ -38,8 +38,6 @@ async def keyword_tops(made: Pipeline) -> list[list[str]]:
     """The chunks of the best 20 of each query, from an index of one segment, so that nothing deleted counts."""
     index = KeywordIndex(made.es, made.settings, made.indexes.live().keyword_index)
     # A shard keeps what was deleted until its retention lease has moved on, which it looks at every 30 s by default.
-    await made.es.indices.put_settings(index=index.name, settings={
-        "index.soft_deletes.retention_lease.sync_interval": "1s"})
     for _ in range(120):
         await made.es.indices.flush(index=index.name, force=True)
         await made.es.indices.forcemerge(index=index.name, max_num_segments=1)
