@@ -41,20 +41,27 @@ class Socket:
         self._socket = socket
 
     async def first_text(self, workspace: str, question: str) -> float:
-        """Milliseconds from asking to the first frame with text; returns when the answer has ended.
+        """Milliseconds from asking to the first frame with text of an answer that is made anew."""
+        return (await self.answer(workspace, question, anew=True))[0]
+
+    async def answer(self, workspace: str, question: str, *, anew: bool = False) -> tuple[float, dict[str, Any]]:
+        """Milliseconds from asking to the first frame with text, and the last frame.
+
+        Args:
+            anew: whether nothing that was found or answered before may be used again.
 
         Raises:
             WeirError: the answer failed.
         """
         began, first = time.perf_counter(), 0.0
         await self._socket.send_json({"type": "ask", "request_id": uuid.uuid4().hex, "workspace": workspace,
-                                      "question": question})
+                                      "question": question, "anew": anew})
         async for message in self._socket:
             kind = (frame := message.json())["type"]
             if kind == "delta" and not first:
                 first = (time.perf_counter() - began) * 1000
             elif kind == "done":
-                return first
+                return first, frame
             elif kind == "error":
                 raise WeirError(f"{question!r} failed: {frame['message']}")
         raise WeirError("the gateway closed the session in the middle of an answer")

@@ -210,13 +210,19 @@ class People:
             self._clients.append(await self._stack.enter_async_context(Client(self._settings, token)))
         return self._clients[question // ASKS_EACH]
 
-    async def search(self, question: int, body: Mapping[str, Any]) -> tuple[dict[str, Any], float]:
-        """The gateway's reply to a search and the milliseconds it took, as the client saw them."""
+    async def search(self, question: int, body: Mapping[str, Any], *, cached: bool = False
+                     ) -> tuple[dict[str, Any], float]:
+        """The gateway's reply to a search and the milliseconds it took, as the client saw them.
+
+        Args:
+            cached: whether a search that was made before may be used.
+        """
         client = await self.client(question)
+        body = dict(body) if cached else {**body, "anew": True}
         while True:
             begun = time.perf_counter()
             try:
-                reply = await client.call("POST", "/v1/search", json=dict(body))
+                reply = await client.call("POST", "/v1/search", json=body)
             except Overloaded as e:
                 await asyncio.sleep(e.retry_after or 1.0)
                 continue

@@ -25,6 +25,7 @@ Recipe = Annotated[list[str] | None, typer.Option(
     "--recipe", help="NAME=NUMBER of a parameter of retrieval, for this question; may be repeated.")]
 Without = Annotated[list[str] | None, typer.Option(
     "--without", help="A condition in the question that is not to narrow it, as it was said; may be repeated.")]
+Anew = Annotated[bool, typer.Option("--anew", help="Use nothing again that was found or answered before.")]
 
 BEFORE_TEXT = {"accepted": "looking for sources ...", "reset": "the worker was lost; another begins again ..."}
 
@@ -36,13 +37,14 @@ def ask(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow up on your last question.")] = False,
     recipe: Recipe = None,
     without: Without = None,
+    anew: Anew = False,
     as_json: AsJson = False,
 ) -> None:
     """Ask a question and watch the cited answer stream."""
     settings = settings_module.load()
     memory = settings.home / "run" / f"last-turn-{user}.json"
     body = {"request_id": str(uuid.uuid4()), "workspace": workspace, "question": question,
-            "recipe": parsed(recipe), "without": without or []}
+            "recipe": parsed(recipe), "without": without or [], "anew": anew}
     if follow:
         body |= _last_turn(memory)
     done = asyncio.run(_ask(settings, token_for(settings, user), body, quiet=as_json))
@@ -125,12 +127,13 @@ def search(
     explain: Annotated[bool, typer.Option("--explain", help="Show how each passage was found.")] = False,
     recipe: Recipe = None,
     without: Without = None,
+    anew: Anew = False,
     as_json: AsJson = False,
 ) -> None:
     """Find passages without an answer."""
     settings = settings_module.load()
     body = {"workspace": workspace, "question": question, "limit": limit, "explain": explain,
-            "recipe": parsed(recipe), "without": without or []}
+            "recipe": parsed(recipe), "without": without or [], "anew": anew}
 
     async def call() -> dict[str, Any]:
         async with Client(settings, token_for(settings, user)) as client:

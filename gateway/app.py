@@ -13,6 +13,7 @@ from gateway import (
     answers,
     approvals,
     auth,
+    caches,
     chat_completions,
     conversations,
     documents,
@@ -39,6 +40,7 @@ from gateway.origins import Origins
 from gateway.tasking import Tasking
 from gateway.withhold import SourceAccess
 from weir import stores, telemetry
+from weir.caches.totals import Totals
 from weir.clock import Clock
 from weir.errors import BadRequest, NotFound, WeirError
 from weir.evaluation.sets import GoldenSets
@@ -79,10 +81,11 @@ async def services(settings: Settings, producer: Producer, clock: Clock) -> Asyn
     live = Live(settings, task_views, decisions)
     figures = insights.Insights(settings, clock)
     tasking = Tasking(settings, producer, live, task_views, open_workspaces, limits, clock)
-    golden_sets = GoldenSets(settings, producer, clock)
+    golden_sets, totals = GoldenSets(settings, producer, clock), Totals(settings, clock)
     started: list[Callable[[], Awaitable[None]]] = [es.close, verifier.close]
     try:
-        for part in (open_answers, indexes, open_workspaces, documents_view, live, tasking, golden_sets, figures):
+        for part in (open_answers, indexes, open_workspaces, documents_view, live, tasking, golden_sets, figures,
+                     totals):
             await part.start()
             started.append(part.close)
         yield Services(
@@ -90,7 +93,8 @@ async def services(settings: Settings, producer: Producer, clock: Clock) -> Asyn
             limits=limits, es=es, indexes=indexes, documents=documents_view, turns=turns, sources=sources,
             workspaces=open_workspaces, open_answers=open_answers, asking=asking, sessions=sessions.Sessions(),
             tasks=task_views, decisions=decisions, usage=UsageViews(es, settings), live=live,
-            tasking=tasking, golden=golden_sets, evaluations=EvaluationViews(es, settings), insights=figures)
+            tasking=tasking, golden=golden_sets, evaluations=EvaluationViews(es, settings), insights=figures,
+            caches=totals)
     finally:
         for close in reversed(started):
             await close()
@@ -140,6 +144,7 @@ ROUTES = [
     web.get("/v1/evaluations", evaluations.list_runs),
     web.get("/v1/evaluations/{run}", evaluations.get_run),
     web.get("/v1/evaluations/{run}/picture.svg", evaluations.get_picture),
+    web.get("/v1/caches", caches.get_figures),
     web.get("/v1/workspaces", workspaces.list_workspaces),
     web.get(_W, workspaces.get_workspace),
     web.put(_W, workspaces.put_workspace),

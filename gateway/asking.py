@@ -89,7 +89,8 @@ class Asking:
             question = QuestionAsked(
                 answer=answer, conversation=conversation, workspace=body.workspace, question=body.question,
                 person=person, asked_at=self._clock(), follows=body.follows, search_only=body.search_only,
-                limit=body.limit, explain=body.explain, filters=filters, recipe=body.recipe, without=body.without)
+                limit=body.limit, explain=body.explain, filters=filters, recipe=body.recipe, without=body.without,
+                anew=body.anew)
             opened.asked = time.monotonic()
             try:
                 posted = self._producer.post(self._topic, conversation, question)

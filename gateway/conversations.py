@@ -56,7 +56,7 @@ def _shown(turn: Turn) -> dict[str, Any]:
     shown = {name: getattr(turn, name) for name in (
         "turn", "conversation", "workspace", "question", "outcome", "text", "sources", "citations", "asked_at",
         "finished_at", "follows", "notices", "model", "index", "index_version", "tokens_in", "tokens_out", "cost",
-        "timings")}
+        "timings", "earlier")}
     failed = turn.outcome is TurnOutcome.FAILED
     return shown | {"failed": {"code": turn.code, "message": turn.message} if failed else None}
 

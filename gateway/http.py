@@ -10,6 +10,7 @@ from elasticsearch import AsyncElasticsearch
 
 from gateway.wire import dumps, error_body
 from schemas.events import Person
+from weir.caches.totals import Totals
 from weir.clock import Clock
 from weir.errors import WeirError
 from weir.evaluation.sets import GoldenSets
@@ -64,6 +65,7 @@ class Services:
     golden: GoldenSets
     evaluations: EvaluationViews
     insights: Insights
+    caches: Totals
 
 
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)

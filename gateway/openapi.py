@@ -73,6 +73,7 @@ OPERATIONS = (
     Operation("get", "/v1/session", "How people sign in here"),
     Operation("post", "/v1/session", "Sign in", requests.SessionBody),
     Operation("delete", "/v1/session", "Sign out", None, 204),
+    Operation("get", "/v1/caches", "What the caches of your workspaces did in the last `hours`"),
     Operation("get", "/healthz", "Whether the process lives"),
     Operation("get", "/readyz", "Whether it can serve"),
 )

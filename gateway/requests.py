@@ -43,7 +43,8 @@ class FilterBody(Body):
 
 class Searching(Body):
     """What every question says of how it is searched. `without`: conditions that stand in the question and are not to
-    narrow it, as the answer's `filters` have said them."""
+    narrow it, as the answer's `filters` have said them. `anew`: nothing that was found or answered before is used
+    again."""
 
     workspace: Name
     question: Annotated[str, Field(min_length=1)]
@@ -52,6 +53,7 @@ class Searching(Body):
     explain: bool = False
     recipe: Parameters = {}
     without: Annotated[list[Annotated[str, Field(max_length=500)]], Field(max_length=20)] = []
+    anew: bool = False
 
 
 class SearchBody(Searching):
@@ -97,12 +99,23 @@ class DocumentBody(Body):
         return {k: (as_date(v) or v) if isinstance(v, str) else v for k, v in self.metadata.items()}
 
 
+class ReuseBody(Body):
+    """Which answers may be given again to whoever asks the same with the same access."""
+
+    kinds: Annotated[list[Literal[
+        "how", "how-much", "what", "which", "who", "where", "when", "why", "whether", "request"]], Field(min_length=1)]
+    semantic: bool = False
+    similarity: Annotated[float, Field(ge=0.5, le=1)] = 0.85
+    hours: Annotated[int, Field(ge=1, le=24)] = 24
+
+
 class WorkspaceBody(Body):
     title: Annotated[str, Field(max_length=200)] = ""
     index: Name = "main"
     readers: Annotated[list[str], Field(max_length=1000)] = ["everyone"]
     publishers: Annotated[list[str], Field(max_length=1000)] | None = None
     recipe: Parameters = {}
+    reuse: ReuseBody | None = None
 
 
 class FeedbackBody(Body):

@@ -13,7 +13,8 @@ async def search(request: web.Request) -> web.Response:
     body = await read_json(request, SearchBody)
     services = request.app[SERVICES]
     ask = AskBody(workspace=body.workspace, question=body.question, limit=body.limit, filters=body.filters,
-                  explain=body.explain, recipe=body.recipe, without=body.without, search_only=True)
+                  explain=body.explain, recipe=body.recipe, without=body.without, anew=body.anew,
+                  search_only=True)
     following, done = await gather(lambda send: services.asking.ask(person_of(request), ask, send),
                                    services.settings.answer_timeout)
     return json_response({

@@ -111,7 +111,7 @@ def frame_message(received: Received, *, kind: str | None = None) -> Message:
                 "notices": body.notices, "model": body.model, "prompt": body.prompt, "index": body.index,
                 "index_version": body.index_version, "tokens_in": body.tokens_in, "tokens_out": body.tokens_out,
                 "cost": body.cost, "timings": body.timings, "explain": json_text(body.explain),
-                "filters": body.filters, "choices": body.choices})
+                "filters": body.filters, "choices": body.choices, "earlier": body.earlier})
         case Failed() as body:
             return _message("error", received, {"code": body.code, "message": body.message,
                                                 "retriable": body.retriable, "retry_after": body.retry_after})
@@ -131,7 +131,7 @@ def turn_messages(turn: Turn, partition: int) -> list[Message]:
         end = {"type": "done", **base, "outcome": turn.outcome, **whole, "model": turn.model, "prompt": turn.prompt,
                "index": turn.index, "index_version": turn.index_version, "tokens_in": turn.tokens_in,
                "tokens_out": turn.tokens_out, "cost": turn.cost, "timings": turn.timings, "explain": None,
-               "filters": [], "choices": []}
+               "filters": [], "choices": [], "earlier": turn.earlier}
     return [snapshot, end]
 
 

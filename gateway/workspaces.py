@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from gateway.http import SERVICES, json_response, person_of
 from gateway.requests import Name, WorkspaceBody, read_json
 from schemas import topics
-from schemas.events import Audit, Person, Workspace
+from schemas.events import Audit, Person, Reuse, Workspace
 from weir.access import EVERYONE
 from weir.clock import Clock
 from weir.errors import BadRequest, Forbidden, NotFound, SettingsError
@@ -102,7 +102,8 @@ class Workspaces:
         workspace = Workspace(
             workspace=name, title=body.title, index=body.index, readers=body.readers,
             publishers=[self._settings.publisher_group] if body.publishers is None else body.publishers,
-            recipe=body.recipe, changed_at=self._clock(), changed_by=person.subject)
+            recipe=body.recipe, reuse=Reuse(**body.reuse.model_dump()) if body.reuse is not None else None,
+            changed_at=self._clock(), changed_by=person.subject)
         await self._producer.send(topics.WORKSPACES.named(self._settings.prefix), name, workspace)
         await audit(self._producer, self._settings, self._clock, person, "workspace", name)
         try:
@@ -151,4 +152,5 @@ async def put_workspace(request: web.Request) -> web.Response:
 
 def _shown(workspace: Workspace) -> dict[str, object]:
     return {"workspace": workspace.workspace, "title": workspace.title, "index": workspace.index,
-            "readers": workspace.readers, "publishers": workspace.publishers, "recipe": workspace.recipe}
+            "readers": workspace.readers, "publishers": workspace.publishers, "recipe": workspace.recipe,
+            "reuse": workspace.reuse}

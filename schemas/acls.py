@@ -18,6 +18,8 @@ OPERATORS = "operators"
 TRANSACTIONAL = frozenset({"streams.agents", "consumers.tools", OPERATORS})
 """Who commits what it writes together with its offsets, or as one of many that may; their transactional ids begin with
 their names."""
+WATCHED = (("streams.answers", "consumers.keywords"), ("streams.answers", "consumers.vectors"))
+"""Who asks how far which other groups have come: a search is used again where they have everything."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -56,6 +58,8 @@ def acls(prefix: str = "") -> list[Acl]:
         if user not in OUTSIDE:
             # Readers of a view compare it with the end of the topic it is made from.
             found.add(Acl(user, "Describe", "topic", prefix or "*", prefixed=bool(prefix)))
+    for user, group in WATCHED:
+        found.add(Acl(user, "Describe", "group", prefix + group, prefixed=True))
     for user in TRANSACTIONAL:
         for operation in ("Describe", "Write"):
             found.add(Acl(user, operation, "transactional-id", prefix + user, prefixed=True))

@@ -656,6 +656,22 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """The answer that is given again."""
+
+    turn: str
+    """Id of its turn."""
+    question: str
+    """Its question."""
+    asked_at: int
+    """When that was asked, in milliseconds since the epoch."""
+    similarity: float
+    """Cosine of the two questions; 1 where they are the same."""
+    cost: float = 0.0
+    """What the model cost then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
     """The answer is complete. Carries all of it, so that a turn is a fold."""
 
@@ -691,6 +707,10 @@ class Done:
     """Conditions of the question that narrowed the search."""
     choices: list[str] = field(default_factory=list)
     """Where the text asks back: questions that it could have meant."""
+    reuse: str = ""
+    """Under what it may be given again: a hash of all that it depends on besides its question and its passages; empty where it may not."""
+    earlier: Earlier | None = None
+    """The answer that this one repeats."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -739,6 +759,36 @@ class Audit:
     """When, in milliseconds since the epoch."""
     detail: str = ""
     """More, as JSON."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheCounts:
+    """One cache and workspace."""
+
+    cache: str
+    """`vectors`, `retrieval` or `answers`."""
+    workspace: str
+    """Name of the workspace; empty for vectors, which belong to none."""
+    lookups: dict[str, int]
+    """Lookups by what came of them: a hit (`hit`, `exact`, `semantic`) or why not."""
+    evictions: dict[str, int]
+    """Entries that were thrown away, by reason."""
+    saved: float = 0.0
+    """Cost of the model's calls that were not made."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheFigures:
+    """What the caches of one answers worker did in a while. Topic `cache-figures`."""
+
+    worker: str
+    """The worker."""
+    since: int
+    """Beginning of the while, in milliseconds since the epoch."""
+    until: int
+    """Its end."""
+    caches: list[CacheCounts]
+    """What changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1585,6 +1635,8 @@ class QuestionAsked:
     """Parameters of retrieval for this question."""
     without: list[str] = field(default_factory=list)
     """Conditions that stand in the question and are not to narrow it, as they were said."""
+    anew: bool = False
+    """Whether nothing that was found or answered before may be used again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1723,6 +1775,10 @@ class Turn:
     """Milliseconds by stage."""
     attempts: int = 1
     """Attempts it took."""
+    reuse: str = ""
+    """Under what it may be given again: a hash of all that it depends on besides its question and its passages; empty where it may not."""
+    earlier: Earlier | None = None
+    """The answer that this one repeats."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1756,6 +1812,20 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reuse:
+    """When an answer may be given again to whoever asks the same with the same access."""
+
+    kinds: list[str]
+    """Kinds of questions for which it may: `weir/caches/kinds.py` has them."""
+    semantic: bool = False
+    """Whether also for a question in other words."""
+    similarity: float = 0.85
+    """Least cosine of two questions that count as one."""
+    hours: int = 24
+    """How old the answer may be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
     """Settings of a workspace. Topic `workspaces`."""
 
@@ -1775,6 +1845,8 @@ class Workspace:
     """Groups whose members may publish into it."""
     recipe: dict[str, float] = field(default_factory=dict)
     """Parameters of retrieval that differ from those of the index version."""
+    reuse: Reuse | None = None
+    """Which answers may be given again; null for none."""
 
 
 EVENTS: tuple[type, ...] = (
@@ -1784,6 +1856,7 @@ EVENTS: tuple[type, ...] = (
     AgentState,
     AnswerFrame,
     Audit,
+    CacheFigures,
     CancelAnswer,
     ClaimCheck,
     DeadLetter,

@@ -54,10 +54,11 @@ DOCUMENTS = Topic(
     writers=("publishers", "gateway"), readers=("streams.documents", "consumers.views"))
 CHUNKS = Topic(
     name="chunks.{cut}", key="workspace/document", config=COMPACT, records=("DocumentCut", "DocumentDeleted"),
-    writers=("streams.documents",), readers=("streams.embeddings", "consumers.keywords"))
+    writers=("streams.documents",), readers=("streams.embeddings", "streams.answers", "consumers.keywords"))
 EMBEDDINGS = Topic(
     name="embeddings.{version}", key="workspace/document/part", partition_key="workspace/document", config=COMPACT,
-    records=("EmbeddingPart", "DocumentDeleted"), writers=("streams.embeddings",), readers=("consumers.vectors",))
+    records=("EmbeddingPart", "DocumentDeleted"), writers=("streams.embeddings",),
+    readers=("streams.answers", "consumers.vectors"))
 DOCUMENT_STATUS = Topic(
     name="document-status", key="workspace/document/stage", partition_key="workspace/document", config=COMPACT,
     records=("DocumentStatus",),
@@ -76,7 +77,7 @@ ANSWERS = Topic(
     transactional=False)
 TURNS = Topic(
     name="turns", key="conversation/turn", partition_key="conversation", config=COMPACT, records=("Turn",),
-    writers=("streams.turns",), readers=("consumers.views", "streams.insights"))
+    writers=("streams.turns",), readers=("streams.answers", "consumers.views", "streams.insights"))
 AGENT_EVENTS = Topic(
     name="agent-events", key="task", config=keep(90), records=("AgentEvent",),
     writers=("gateway", "streams.planner", "streams.agents", "consumers.tools"),
@@ -117,6 +118,9 @@ EVALUATIONS = Topic(
 USAGE = Topic(
     name="usage", key="subject", config=keep(400), records=("Usage",), writers=("streams.turns", "streams.agents"),
     readers=("consumers.views",))
+CACHE_FIGURES = Topic(
+    name="cache-figures", key="worker", partitions=1, config=keep(7), records=("CacheFigures",),
+    writers=("streams.answers",), readers=("gateway", "streams.insights"))
 FEEDBACK = Topic(
     name="feedback", key="subject", config=keep(400), records=("Feedback",), writers=("gateway",),
     readers=("consumers.views", "streams.insights"))
@@ -147,5 +151,5 @@ REPLAYS = Topic(
 TOPICS = (
     DOCUMENTS, CHUNKS, EMBEDDINGS, DOCUMENT_STATUS, INDEXES, QUESTIONS, ANSWERS, TURNS, AGENT_EVENTS, AGENT_STATE,
     AGENT_COMMANDS, AGENT_EFFECTS, EFFECT_LOG, AGENT_REPLIES, TOOLS, DECISIONS, TASK_RESULTS, WORKSPACES, GOLDEN,
-    EVALUATIONS, USAGE, FEEDBACK, AUDIT, INSIGHTS, ERASURES, DEAD_LETTERS, REPLAYS,
+    EVALUATIONS, USAGE, CACHE_FIGURES, FEEDBACK, AUDIT, INSIGHTS, ERASURES, DEAD_LETTERS, REPLAYS,
 )

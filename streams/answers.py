@@ -40,7 +40,8 @@ from weir import telemetry
 from weir.access import may_read
 from weir.answers.answering import Answering, cancelled
 from weir.answers.release import Released
-from weir.clock import Clock
+from weir.caches.caching import Caching
+from weir.clock import Clock, system_clock
 from weir.errors import BadRecord, Forbidden, Overloaded, Unavailable, WeirError
 from weir.index.indexes import Indexes
 from weir.kafka.handlers import Each
@@ -52,6 +53,7 @@ from weir.kafka.worker import Worker
 from weir.models.configured import model_from
 from weir.models.protocol import Embed
 from weir.models.reading import reader_from
+from weir.retrieval.candidates import anew
 from weir.retrieval.pipeline import Retriever
 from weir.settings import Settings
 from weir.stores import elasticsearch, milvus
@@ -329,8 +331,11 @@ class Parts:
 
 
 @asynccontextmanager
-async def parts(settings: Settings) -> AsyncIterator[Parts]:
+async def parts(settings: Settings, producer: Producer | None = None) -> AsyncIterator[Parts]:
     """The way from a question to its answer on the servers of the settings, ready to be asked.
+
+    Args:
+        producer: writes the figures of the caches; without it nothing is cached, each question goes the whole way.
 
     Raises:
         SettingsError: the model or a secret is misconfigured.
@@ -339,7 +344,9 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
     indexes, workspaces = Indexes(settings), Table(settings, topics.WORKSPACES.named(settings.prefix))
     es, vectors, model = elasticsearch(settings), milvus(settings), model_from(settings)
     views, turns, reader = DocumentViews(es, settings), TurnViews(es, settings), reader_from(settings)
-    retriever = Retriever(settings, es, vectors, views, live(indexes, workspaces), recipes=recipes(workspaces))
+    caching = Caching(settings, workspaces, views, producer, system_clock) if producer is not None else None
+    retriever = Retriever(settings, es, vectors, views, live(indexes, workspaces), recipes=recipes(workspaces),
+                          searching=caching.search if caching is not None else anew)
 
     def embedder(version: str) -> Embed:
         """That of a version which was asked here, though it may have left its index since; else that of the index."""
@@ -348,12 +355,16 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
     answering = Answering(
         retriever, model, embedder=embedder,
         history=lambda turn: turns.history(turn, HISTORY, HISTORY_WAIT), views=views, patience=settings.model_timeout,
-        reader=reader)
+        reader=reader, cache=caching.answers(embedder, retriever.vectors) if caching is not None else None)
     await indexes.start()
     await workspaces.start()
     try:
+        if caching is not None:
+            caching.start()
         yield Parts(answering, turns, workspaces)
     finally:
+        if caching is not None:
+            await caching.close()
         await retriever.close()
         await model.close()
         if reader is not None:
@@ -367,7 +378,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
 
 async def main(context: Context) -> None:
     settings = context.settings
-    async with parts(settings) as made:
+    async with parts(settings, context.producer) as made:
         answers = Answers(settings, context.producer, made.answering, made.turns, readers(made.workspaces),
                           context.clock, lambda: uuid.uuid4().hex)
         # No limit here: a cancellation must not queue behind the answers it is meant for.

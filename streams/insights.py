@@ -1,4 +1,5 @@
-"""Live figures by workspace and minute, on Faust: `turns`, `feedback`, `decisions`, `task-results` -> `insights`.
+"""Live figures by workspace and minute, on Faust: `turns`, `feedback`, `decisions`, `task-results`, `cache-figures` ->
+`insights`.
 
 Faust may lose and repeat records when workers come and go (docs/decisions/live-figures.md), so nothing here has to be
 right: `weir insights --exact` counts again from the topics. It keeps no tables. What a worker has counted it writes

@@ -109,7 +109,7 @@ def turn_of(end: AnswerFrame, answer: Answer) -> Turn:
         follows=accepted.follows, code=failed.code if failed else None, message=failed.message if failed else None,
         notices=done.notices, model=done.model, prompt=done.prompt, index=done.index, index_version=done.index_version,
         tokens_in=done.tokens_in, tokens_out=done.tokens_out, cost=done.cost, timings=done.timings,
-        attempts=answer.attempts)
+        attempts=answer.attempts, reuse=done.reuse, earlier=done.earlier)
 
 
 def usage_of(turn: Turn) -> Usage:

@@ -107,6 +107,10 @@ class Settings(BaseSettings):
     vector_cache_mb: int = Field(64, ge=0, description="MiB of vectors of questions and sentences that each process "
                                  "which answers remembers; 0: none.")
     vector_cache_seconds: float = Field(3600.0, gt=0, description="Longest that such a vector is remembered.")
+    kept_searches: int = Field(256, ge=0, description="Searches that an answers worker holds to be used again while "
+                               "nothing in their workspace changes; 0 makes each anew.")
+    kept_answers: int = Field(2000, ge=0, description="Answers that an answers worker holds for workspaces that let "
+                              "them be given again.")
     views_lag: float = Field(2.0, gt=0, description="Seconds that the access view may be behind before answers wait.")
     engine_interval: float = Field(0.1, ge=0, le=2, description="Seconds that the engine of the agents keeps a "
                                    "transaction open; 0 commits after each batch.")

@@ -13,14 +13,15 @@ const OUTCOMES = {
 
 export class Turn {
   /**
-   * `retry(turn, without)` asks the same again, not narrowed by these conditions; `choose(question)` asks what was meant;
+   * `retry(turn, without)` asks the same again, not narrowed by these conditions; `anew(turn)` asks it so that no earlier
+   * answer will do; `choose(question)` asks what was meant;
    * `curates(workspace)` says whether this person looks after its golden set.
    */
-  constructor(question, workspace, { retry, choose, curates }, without = []) {
+  constructor(question, workspace, { retry, anew, choose, curates }, without = []) {
     Object.assign(this, {
-      question, workspace, retry, choose, curates, without, filters: [], choices: [], text: "", sources: [], citations: [], notices: [], outcome: null, failed: null,
+      question, workspace, retry, anew, choose, curates, without, filters: [], choices: [], text: "", sources: [], citations: [], notices: [], outcome: null, failed: null,
       answer: null, conversation: null, stage: "Asking…", spent: null, good: null,
-      golden: null,
+      golden: null, earlier: null, follows: undefined,
     });
     this.heading = make("h2", { tabIndex: -1 }, question);
     this.body = make("div");
@@ -32,7 +33,7 @@ export class Turn {
     const made = new Turn(turn.question, turn.workspace, options);
     Object.assign(made, {
       text: turn.text, sources: turn.sources, citations: turn.citations, notices: turn.notices, answer: turn.turn,
-      conversation: turn.conversation, failed: turn.failed, stage: null,
+      conversation: turn.conversation, failed: turn.failed, stage: null, earlier: turn.earlier ?? null, follows: turn.follows,
       outcome: turn.failed ? "failed" : turn.outcome,
     });
     made.draw();
@@ -71,7 +72,8 @@ export class Turn {
       case "done":
         Object.assign(this, {
           text: message.text, sources: message.sources, citations: message.citations, notices: message.notices,
-          filters: message.filters, choices: message.choices, outcome: message.outcome, stage: null, spent: message.timings.total ?? null,
+          filters: message.filters, choices: message.choices, earlier: message.earlier ?? null,
+          outcome: message.outcome, stage: null, spent: message.timings.total ?? null,
         });
         break;
       case "error":
@@ -94,8 +96,9 @@ export class Turn {
 
   #parts() {
     return [
+      this.earlier ? make("p", { class: "notice earlier" }, make("span", {}, ...this.#earlier()), this.#anew()) : null,
       conditions(this.filters, this.without, (without) => this.retry(this, without)),
-      ...besides(this.notices, this.filters).map((notice) => make("p", { class: "notice" }, notice)),
+      ...besides(this.notices, this.filters).slice(this.earlier ? 1 : 0).map((notice) => make("p", { class: "notice" }, notice)),
       this.stage && !this.text ? make("p", { class: "progress" }, this.stage) : null,
       this.#said(),
       this.failed ? this.#failure() : null,
@@ -103,6 +106,19 @@ export class Turn {
       this.ended && !this.failed && this.answer ? this.#after() : null,
       this.golden,
     ];
+  }
+
+  /** What the first notice of a repeated answer says, with the time as it is here. */
+  #earlier() {
+    const { question, asked_at: at, similarity } = this.earlier;
+    const to = similarity === 1 ? " to the same question" : this.notices[0]?.includes(question) ? ` to “${question}”` : "";
+    const date = make("time", { dateTime: new Date(at).toISOString() }, new Date(at).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" }));
+    return [make("strong", {}, "An earlier answer"), to, ", asked on ", date,
+      ". Its sources have not changed since."];
+  }
+
+  #anew() {
+    return make("button", { type: "button", class: "stop", "data-key": "anew", onclick: () => this.anew(this) }, "Ask anew");
   }
 
   #said() {

@@ -19,7 +19,7 @@ const EXAMPLES = {
 
 const state = { mode: "ask", workspace: "sample", conversation: null, last: null, running: null, curated: new Set() };
 
-const options = { retry, choose: (question) => submit(question, true), curates: (workspace) => state.curated.has(workspace) };
+const options = { retry, anew: (turn) => retry(turn, turn.without, true), choose: (question) => submit(question, true), curates: (workspace) => state.curated.has(workspace) };
 
 const connection = new Connection({
   onState: (connected) => {
@@ -36,7 +36,7 @@ async function start() {
   const person = await signedIn();
   const address = new URLSearchParams(location.search);
   const then = address.get("then") ?? "";
-  if (/^\/(tasks|approvals|evaluations|insights|search)(#\S*)?$/.test(then)) {
+  if (/^\/(tasks|approvals|evaluations|insights|caches|search)(#\S*)?$/.test(then)) {
     location.replace(then);
     return;
   }
@@ -169,22 +169,25 @@ function suggestTask(goal, why) {
   element.querySelector("button").focus();
 }
 
-function retry(turn, without = turn.without) {
+/** `anew`: no earlier answer will do. */
+function retry(turn, without = turn.without, anew = false) {
   if (state.running) return;
   const fresh = new Turn(turn.question, turn.workspace, options, without);
+  fresh.follows = turn.follows; // not the answer whose place it takes
   turn.element.replaceWith(fresh.element);
   fresh.heading.focus();
-  run(fresh);
+  run(fresh, anew);
 }
 
-function run(turn) {
+function run(turn, anew = false) {
   const request = newId();
   state.running = request;
   busy(true);
   announce("Asking.");
-  const ask = { request_id: request, workspace: turn.workspace, question: turn.question, without: turn.without };
+  const ask = { request_id: request, workspace: turn.workspace, question: turn.question, without: turn.without, anew };
   if (state.conversation) ask.conversation = state.conversation;
-  if (state.last) ask.follows = state.last;
+  if (turn.follows === undefined) turn.follows = state.last;
+  if (turn.follows) ask.follows = turn.follows;
   connection.ask(ask, (message) => {
     turn.take(message);
     const ended = message.type === "done" || message.type === "error";

@@ -52,6 +52,8 @@ const CHARTS = [
   pair("Feedback", ["good", "bad"], "feedback_good", "feedback_bad"),
   pair("No answer", ["cancelled", "failed"], "cancelled", "failed"),
   often("Searches", "searches"),
+  part("Searches from the cache", "retrieval_hits", "retrieval_hits", "retrieval_misses"),
+  part("Answers from the cache", "answers_hits", "answers_hits", "answers_misses"),
   pair("Tokens", ["answers", "tasks"], "tokens", "task_tokens"),
   pair("Cost", ["answers", "tasks"], "micros", "task_micros", (total) => money(sum(total, "micros", "task_micros")), money),
   pair("Approvals", ["given", "denied"], "approved", "denied", (total) => `${percent(share(total, "approved", "approved", "denied"))} given`),

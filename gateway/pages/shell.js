@@ -10,6 +10,7 @@ const PAGES = [
   { href: "/approvals", name: "Approvals", count: "pending" },
   { href: "/evaluations", name: "Evaluations", curators: true },
   { href: "/insights", name: "Figures", curators: true },
+  { href: "/caches", name: "Caches", curators: true },
 ];
 for (const page of PAGES) {
   const here = page.href === location.pathname;

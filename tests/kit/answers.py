@@ -49,14 +49,14 @@ class Asker:
         await self._tail.close()
 
     async def ask(self, question: str, *, conversation: str | None = None, person: Person = READER,
-                  request: str | None = None, **fields: Any) -> str:
+                  request: str | None = None, workspace: str | None = None, **fields: Any) -> str:
         """Publishes a question and returns the answer's id."""
         number = next(self._numbers)
         conversation = conversation or f"conversation-{number}"
         answer = keys.answer_id(conversation, person.subject, request or f"request-{number}")
         await self.producer.send(topics.QUESTIONS.named(self.settings.prefix), conversation, QuestionAsked(
-            answer=answer, conversation=conversation, workspace=self.workspace, question=question, person=person,
-            asked_at=time.time_ns() // 1_000_000, **fields))
+            answer=answer, conversation=conversation, workspace=workspace or self.workspace, question=question,
+            person=person, asked_at=time.time_ns() // 1_000_000, **fields))
         return answer
 
     async def cancel(self, answer: str, conversation: str, subject: str = READER.subject) -> None:

@@ -124,12 +124,12 @@ class Pipeline:
             await asyncio.sleep(0.05)
         raise AssertionError(f"{document} is not gone: {await self.manifests(document)}")
 
-    async def manifests(self, document: str) -> tuple[Manifest, Manifest]:
+    async def manifests(self, document: str, workspace: str = WORKSPACE) -> tuple[Manifest, Manifest]:
         """Of the vector store and the keyword store."""
         live = self.indexes.live()
         stores = (vectors_store(names.collection_label(self.settings, live.collection)),
                   keywords_store(names.keyword_label(self.settings, live.keyword_index)))
-        found = [(await Manifests(self.es, self.settings, store).get([(WORKSPACE, document)]))[WORKSPACE, document]
+        found = [(await Manifests(self.es, self.settings, store).get([(workspace, document)]))[workspace, document]
                  for store in stores]
         return found[0], found[1]
 

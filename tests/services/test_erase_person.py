@@ -12,12 +12,13 @@ import pytest
 
 from cli.rebuild import rebuild_view
 from schemas import keys, topics
-from schemas.events import Artefact, CallTool, Feedback, Person, Turn, TurnOutcome, Usage
+from schemas.events import Artefact, CallTool, Earlier, Feedback, Person, Turn, TurnOutcome, Usage
 from tests.kit.eraser import eraser
 from tests.kit.hands import answer, call, calls
 from tests.kit.tasks import APPROVERS, Office, office
 from weir.blobs import BlobErased, Blobs
 from weir.clock import system_clock
+from weir.erasing.erase import without_question
 from weir.erasing.target import Target
 from weir.erasing.verify import Standing, Verifier
 from weir.index.indexes import Indexes
@@ -40,11 +41,12 @@ async def weir(tmp_path: Path) -> AsyncIterator[Office]:
         yield made
 
 
-async def asked(weir: Office, person: str, number: int) -> Turn:
+async def asked(weir: Office, person: str, number: int, **more: Any) -> Turn:
     now = system_clock()
     turn = Turn(turn=f"{person}-{number}", conversation=f"talk-of-{person}", workspace="library",
                 person=Person(subject=person, groups=[]), question=f"Question {number} of {person}?", text="An answer.",
-                outcome=TurnOutcome.ANSWERED, sources=[], citations=[], asked_at=now, finished_at=now)
+                outcome=TurnOutcome.ANSWERED, sources=[], citations=[], asked_at=now, finished_at=now,
+                **more)
     key = keys.turn_key(turn.conversation, turn.turn)
     await weir.producer.send(topics.TURNS.named(weir.settings.prefix), key, turn, partition_key=turn.conversation)
     return turn
@@ -86,18 +88,20 @@ async def test_a_person_is_gone_and_others_are_not(weir: Office) -> None:
     waiting = await weir.begin(PLAN, user="ann")
     proposal = await weir.proposal(waiting)
     turn, other = await asked(weir, "ann", 1), await asked(weir, "bob", 1)
+    repeated = await asked(weir, "bob", 2, notices=[f"An earlier answer, to “{turn.question}”."], earlier=Earlier(
+        turn=turn.turn, question=turn.question, asked_at=turn.asked_at, similarity=0.95))
     await weir.producer.send(topics.FEEDBACK.named(weir.settings.prefix), "ann", Feedback(
         subject="ann", turn=turn.turn, good=True, comment="Thanks, Ann.", at=system_clock()))
     es = elasticsearch(weir.settings)
     turns, tasks, usage = TurnViews(es, weir.settings), TaskViews(es, weir.settings), UsageViews(es, weir.settings)
-    assert await turns.wait(turn.turn, 30) and await turns.wait(other.turn, 30)
+    assert await turns.wait(turn.turn, 30) and await turns.wait(other.turn, 30) and await turns.wait(repeated.turn, 30)
     on_the_log = await counted(weir)
     before = await weir.until(lambda: usage.totals("subject"),
                               lambda t: {u["subject"]: u["micros"] for u in t} == on_the_log)
 
     async with eraser(weir.settings) as made:
         receipt = await made.erase(Target("person", "ann"), "operator")
-    assert receipt.pending == [] and receipt.turns == 1 and set(receipt.tasks) == {hers, waiting}
+    assert receipt.pending == [] and receipt.turns == 2 and set(receipt.tasks) == {hers, waiting}
     assert receipt.blobs == [own]
     with pytest.raises(BlobErased):
         await blobs.get(own)
@@ -113,6 +117,7 @@ async def test_a_person_is_gone_and_others_are_not(weir: Office) -> None:
         assert totals == {SOMEBODY if u["subject"] == "ann" else u["subject"]: u["micros"] for u in before}
         assert await tasks.get(his) is not None and await tasks.events(his)
         assert (await turns.get(other.turn)) == other
+        assert (await turns.get(repeated.turn)) == without_question(repeated)
 
     await nothing_is_left()
     await asyncio.gather(*(rebuild_view(weir.settings, view, lambda _: None, system_clock)

@@ -64,7 +64,9 @@ async def answered(asker: Asker, name: str) -> Done:
 
 
 async def test_a_thousand_questions_across_ten_cutovers_and_rollbacks(server: EmbeddingServer) -> None:
-    async with pipeline(embed_url=server.url) as made, Asker(made.settings, made.producer) as asker:
+    # Each search is made, though the questions are few.
+    async with (pipeline(embed_url=server.url, kept_searches=0) as made,
+                Asker(made.settings, made.producer) as asker):
         made.start(*INGEST, *ANSWERING, "another streams.answers")
         await library(made)
         await build(made, "openai:tiny")
@@ -133,7 +135,8 @@ async def _each_turn_names_its_version(made: Pipeline, asker: Asker) -> None:
 
 async def test_a_question_in_flight_ends_on_the_version_that_it_began_with(server: EmbeddingServer) -> None:
     # Nothing is remembered: the question that is held back has to reach the model.
-    async with pipeline(embed_url=server.url, vector_cache_mb=0) as made, Asker(made.settings, made.producer) as asker:
+    async with (pipeline(embed_url=server.url, vector_cache_mb=0, kept_searches=0) as made,
+                Asker(made.settings, made.producer) as asker):
         made.start(*INGEST, *ANSWERING, "another streams.answers")
         await library(made)
         await build(made, "openai:tiny")

@@ -40,6 +40,8 @@ from weir.settings import Settings, environment
 pytestmark = [pytest.mark.services, pytest.mark.timeout(300)]
 ROOT = Path(__file__).parents[2]
 PATIENCE = 90.0
+FIGURES = (topics.INSIGHTS, topics.CACHE_FIGURES)
+"""What is counted: by workers of insights, and by those of answers now and then."""
 NAMES = [t.name for t in topics.TOPICS if "{" not in t.name]
 
 
@@ -125,7 +127,7 @@ async def test_figures_come_out_and_agree_with_an_exact_count(producer: Producer
 def records(settings: Settings) -> dict[str, list[tuple[Any, ...]]]:
     """All that the topics hold, but for the figures."""
     return {name: sorted((r.partition, r.offset, r.key, r.value) for r in broker.read(settings, name))
-            for name, topic in broker.topics_there(settings).items() if topic is not topics.INSIGHTS}
+            for name, topic in broker.topics_there(settings).items() if topic not in FIGURES}
 
 
 async def offsets(settings: Settings) -> dict[tuple[str, int], dict[str, int]]:

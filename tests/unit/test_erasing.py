@@ -34,8 +34,8 @@ from schemas.topics import COMPACT, DAY, TOPICS, keep
 from tests.kit.examples import examples
 from weir.answers.past import content_hash, differences
 from weir.blobs import BlobErased, BlobMissing, Blobs
-from weir.erasing import broker
-from weir.erasing.erase import _said_nothing
+from weir.erasing import ERASED, REPEATED, broker
+from weir.erasing.erase import _said_nothing, without_question
 from weir.erasing.receipt import Receipt, TopicReceipt, lines, outside
 from weir.erasing.segments import Sealed, partition_folders, read_segments
 from weir.erasing.target import Sight, Target, names
@@ -280,3 +280,10 @@ def test_differences_name_what_only_one_of_two_answers_has() -> None:
     same = differences(then, replace(now, text=then.text, model="a", sources=then.sources))
     assert not same.any
     assert content_hash("é") == "4a99557e4033c3539de2eb65472017cad5f9557f7a0625a09f1c3f6e2ba69c4c"
+
+
+def test_a_repeated_answer_loses_the_question_of_an_erased_person() -> None:
+    turn = replace(examples()["Turn"], notices=["an earlier answer, to “notice é”", "more"])
+    left = without_question(turn)
+    assert left.earlier is not None and left.earlier.question == ERASED and left.notices == [REPEATED, "more"]
+    assert turn.earlier is not None and replace(left, earlier=turn.earlier, notices=turn.notices) == turn

@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.events import (
+    CacheCounts,
+    CacheFigures,
     Choice,
     Decision,
     DecisionKind,
@@ -27,7 +29,18 @@ from tests.kit.examples import examples
 from weir.agents.limits import no_steps
 from weir.erasing import ERASED, PASSAGE_ERASED
 from weir.insights.exact import compared, summed, window
-from weir.insights.figures import MILLIS, MINUTE, SCORES, Figures, again, at_step_limit, quantile, totals, where
+from weir.insights.figures import (
+    MILLIS,
+    MINUTE,
+    SCORES,
+    Figures,
+    again,
+    at_step_limit,
+    counted,
+    quantile,
+    totals,
+    where,
+)
 
 AT = 1_700_000_000_000 // MINUTE * MINUTE
 
@@ -91,6 +104,17 @@ def test_verdicts_and_limits() -> None:
     assert figures(replace(result, outcome=TaskOutcome.SUCCEEDED)).counts == {
         "tasks": 1, "tasks_succeeded": 1, "task_tokens": result.spent.tokens, "task_micros": result.spent.micros}
     assert where(object()) is None
+
+
+def test_hits_and_misses_of_the_caches() -> None:
+    told = CacheFigures(worker="a", since=AT - 9, until=AT + 1, caches=[
+        CacheCounts(cache="answers", workspace="w", lookups={"exact": 2, "semantic": 1, "missed": 4, "number": 5},
+                    evictions={}, saved=0.5),
+        CacheCounts(cache="retrieval", workspace="v", lookups={"hit": 3}, evictions={"changed": 1}, saved=0.0),
+        CacheCounts(cache="vectors", workspace="", lookups={"hit": 9}, evictions={}, saved=0.0)])
+    found = counted(told)
+    assert found[("w", AT)].counts == {"answers_hits": 3, "answers_misses": 4, "saved_micros": 500_000}
+    assert found[("v", AT)].counts == {"retrieval_hits": 3} and len(found) == 2
 
 
 @given(st.lists(st.sampled_from([TurnOutcome.ANSWERED, TurnOutcome.FAILED, TurnOutcome.SEARCHED]), max_size=20),

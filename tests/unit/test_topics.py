@@ -70,6 +70,12 @@ def test_groups_of_an_index_version_are_covered_by_their_process() -> None:
     assert Acl("consumers.vectors", "Read", "group", "p-consumers.vectors", prefixed=True) in acls("p-")
 
 
+def test_who_may_look_how_far_other_groups_have_come() -> None:
+    others = {(a.user, a.name) for a in ALL if a.resource == "group" and not a.name.startswith(a.user)}
+    assert others - {(u, n) for u, n in others if u == "operators"} == {
+        ("streams.answers", "consumers.keywords"), ("streams.answers", "consumers.vectors")}
+
+
 def test_an_entry_prints_as_arguments_of_kafkas_tool() -> None:
     entry = Acl("streams.embeddings", "Write", "topic", "embeddings.", prefixed=True)
     assert entry.arguments() == ("--add --allow-principal User:streams.embeddings --operation Write "

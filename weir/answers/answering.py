@@ -19,6 +19,7 @@ from weir.answers.by_parts import by_parts, unknown
 from weir.answers.clarify import CounterQuestion, asked_back, counter_question
 from weir.answers.followups import standalone_of
 from weir.answers.release import Released, Timer, release
+from weir.caches.answers import AnswerCache
 from weir.clock import day_of
 from weir.errors import ModelError, Unavailable
 from weir.models.protocol import NOTHING, Asked, Embed, Exchange, LanguageModel, Piece
@@ -50,6 +51,8 @@ class Answering:
     timer: Timer = time.perf_counter
     reader: QuestionReader | None = None
     """Reads questions before they are searched, where the recipe asks for it; the rules do without one."""
+    cache: AnswerCache | None = None
+    """Where earlier answers are looked for; None answers each question anew."""
 
     async def answer(self, question: QuestionAsked, progress: Released | None = None) -> AsyncGenerator[Body, None]:
         """The bodies of the frames after `Accepted`: sources, text with citations, the end.
@@ -64,17 +67,33 @@ class Answering:
         past = await self._past(question)
         whole, reading, unread = await self._read(question, past.questions)
         began = self.timer()
+        controls = Controls(question.recipe, question.without, day_of(question.asked_at), reading, question.anew)
         found = await self.retriever.retrieve(
             question.workspace, whole, question.person, question.filters, question.limit, question.explain,
-            None if question.search_only else self.model.context_chars,
-            Controls(question.recipe, question.without, day_of(question.asked_at), reading))
+            None if question.search_only else self.model.context_chars, controls)
         retrieved = self.timer()
+
+        def timings() -> dict[str, float]:
+            some = {**found.timings, "retrieval": _millis(began, retrieved), "total": _millis(started, self.timer())}
+            if reading is not None:
+                some["reading"] = _millis(started, began)
+            if out.first_text is not None:
+                some["first_text"] = _millis(started, out.first_text)
+            return some
+
+        back, space = None, ""
+        if found.recipe.clarify and not question.search_only:
+            back = asked_back(reading) or counter_question(whole, bool(past.questions), found.sources)
+        if self.cache is not None and back is None and not unread:
+            space = self.cache.space(question, controls, found, self.model)
+            if space and (hit := await self.cache.find(space, question, controls, found)) is not None:
+                out.text, out.citations, out.first_text = hit.turn.text, list(hit.turn.citations), self.timer()
+                for body in hit.bodies(found, timings):
+                    yield body
+                return
         notices = [*past.notices, *unread, *found.notices]
         yield Sources(sources=found.sources, notices=notices, filters=found.filters)
-        back = None
         if not question.search_only:
-            if found.recipe.clarify:
-                back = asked_back(reading) or counter_question(whole, bool(past.questions), found.sources)
             asked = Asked(question.question, found.sources, past.exchanges, found.searched, found.vector, found.cosines,
                           self.embedder(found.index_version))
             said = self._said(asked, found, back)
@@ -83,13 +102,8 @@ class Answering:
                     yield body
             if not out.citations and not out.not_in_sources:
                 notices.append(UNBACKED)
-        timings = {**found.timings, "retrieval": _millis(began, retrieved), "total": _millis(started, self.timer())}
-        if reading is not None:
-            timings["reading"] = _millis(started, began)
-        if out.first_text is not None:
-            timings["first_text"] = _millis(started, out.first_text)
-        done = self.done(question, found, out, notices, timings, whole, reading)
-        yield replace(done, choices=back.choices) if back is not None else done
+        done = self.done(question, found, out, notices, timings(), whole, reading)
+        yield replace(done, choices=back.choices if back is not None else [], reuse=space)
 
     async def _read(self, question: QuestionAsked, before: list[str]) -> tuple[str, Reading | None, list[str]]:
         """The question standing by itself; what a hosted model read it as, where one was asked; what went wrong."""

@@ -37,7 +37,7 @@ from schemas.events import (
     Turn,
 )
 from weir.clock import Clock
-from weir.erasing import ERASED, PASSAGE_ERASED, answers, broker, receipt, stores
+from weir.erasing import ERASED, PASSAGE_ERASED, REPEATED, answers, broker, receipt, stores
 from weir.erasing.receipt import Receipt, TopicReceipt
 from weir.erasing.survey import Found, Survey
 from weir.erasing.target import NOTHING, Sight, Target, task_of
@@ -185,15 +185,19 @@ class Eraser:
     async def _turns(self, sight: Sight, done: Counts) -> None:
         follows: dict[str, tuple[str, str]] = {}
         hit: dict[str, Turn] = {}
+        repeats: dict[str, Turn] = {}
         async for _, _, raw, record in self._survey.records(topics.TURNS):
             name = (raw.key or b"").decode(errors="replace").rpartition(keys.SEPARATOR)[2]
             hit.pop(name, None)
             follows.pop(name, None)
+            repeats.pop(name, None)
             turn = record.event if record is not None else None
             if record is not None and isinstance(turn, Turn):
                 if sight.holds(record):
                     hit[name] = turn
                 follows[name] = turn.follows or "", turn.model if turn.text else ""
+                if turn.earlier is not None:
+                    repeats[name] = turn
         told = set(hit)
         if sight.target.kind == "document":
             # A language model that answered a follow-up had read the turn before.
@@ -205,8 +209,14 @@ class Eraser:
                     hit[record.event.turn] = record.event
         topic = topics.TURNS.named(self._settings.prefix)
         ends: dict[int, int] = {}
+        if sight.target.kind == "person":
+            # What others were told again of the person's answers keeps what it says, without the person's question.
+            # These first: once the person's own are gone, nobody knows which they are.
+            hit = {name: turn for name, turn in repeats.items() if name not in told and turn.earlier is not None
+                   and turn.earlier.turn in told and turn.earlier.question != ERASED} | hit
         for turn in hit.values():
-            emptied = None if sight.target.kind == "person" else _emptied(turn, sight)
+            emptied = (_emptied(turn, sight) if sight.target.kind == "document" else
+                       without_question(turn) if turn.turn not in told else None)
             sent = await self._producer.send(topic, keys.turn_key(turn.conversation, turn.turn), emptied,
                                              partition_key=turn.conversation)
             ends[sent.partition] = max(ends.get(sent.partition, 0), sent.offset + 1)
@@ -336,6 +346,12 @@ def _emptied(turn: Turn, sight: Sight) -> Turn:
     if not quoted:
         return replace(turn, sources=sources, question=question, notices=[*turn.notices, PASSAGE_ERASED])
     return replace(turn, text="", citations=[], sources=sources, notices=[ERASED], question=question)
+
+
+def without_question(turn: Turn) -> Turn:
+    """A turn that repeats an answer, without the question that was asked then."""
+    assert turn.earlier is not None
+    return replace(turn, earlier=replace(turn.earlier, question=ERASED), notices=[REPEATED, *turn.notices[1:]])
 
 
 def _said_nothing(effect: Effect) -> Effect:

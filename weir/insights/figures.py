@@ -12,6 +12,7 @@ import orjson
 
 from schemas import topics
 from schemas.events import (
+    CacheFigures,
     Choice,
     Decision,
     DecisionKind,
@@ -23,9 +24,10 @@ from schemas.events import (
     TurnOutcome,
 )
 from weir.agents.limits import no_steps
+from weir.caches import EVERYWHERE, FIT, HITS
 from weir.erasing import ERASED, PASSAGE_ERASED
 
-SOURCES = (topics.TURNS, topics.FEEDBACK, topics.DECISIONS, topics.TASK_RESULTS)
+SOURCES = (topics.TURNS, topics.FEEDBACK, topics.DECISIONS, topics.TASK_RESULTS, topics.CACHE_FIGURES)
 """The topics that are counted."""
 MINUTE = 60_000
 """Milliseconds."""
@@ -108,12 +110,28 @@ def _added(one: Sequence[int], other: Sequence[int]) -> list[int]:
 
 def counted(event: Any) -> dict[Where, Figures]:
     """What an event adds, and where."""
+    if isinstance(event, CacheFigures):
+        return _caches(event)
     at = where(event)
     if at is None:
         return {}
     figures = Figures()
     figures.take(event)
     return {at: figures}
+
+
+def _caches(told: CacheFigures) -> dict[Where, Figures]:
+    """Lookups that could have been hits, as far as they belong to a workspace, and the money that hits saved."""
+    found: dict[Where, Figures] = {}
+    for cache in told.caches:
+        if cache.workspace == EVERYWHERE:
+            continue
+        figures = found.setdefault((cache.workspace, told.until // MINUTE * MINUTE), Figures())
+        for outcome, many in cache.lookups.items():
+            if outcome in FIT:
+                figures.count(f"{cache.cache}_{'hits' if outcome in HITS else 'misses'}", many)
+        figures.count("saved_micros", round(cache.saved * 1_000_000))
+    return found
 
 
 def where(event: Any) -> Where | None:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from schemas.events import Filter, Person
+from schemas.events import Filter, IndexVersion, Person
 from weir.access import elasticsearch_filter, milvus_filter
 from weir.errors import Unavailable, WeirError
 from weir.retrieval.dense import ChunkScore, Found, VectorCollection
@@ -99,6 +99,16 @@ class Searched:
             keyword=None if self.keyword_error else np.array([c.keyword for c in self.found], np.float64),
             dense=None if self.dense_error else np.array([c.dense(w) for c in self.found], np.float64),
             population=self.population)
+
+
+Searching = Callable[[IndexVersion, Query, Stores, Recipe, Guard, Stopwatch], Awaitable[Searched]]
+"""How the candidates are found: as by `search`. What it gives is not to be changed."""
+
+
+async def anew(_: IndexVersion, query: Query, stores: Stores, recipe: Recipe, guard: Guard, watch: Stopwatch
+               ) -> Searched:
+    """Asks the stores."""
+    return await search(query, stores, recipe, guard, watch)
 
 
 async def search(query: Query, stores: Stores, recipe: Recipe, guard: Guard, watch: Stopwatch) -> Searched:

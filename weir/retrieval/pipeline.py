@@ -25,7 +25,7 @@ from schemas.events import Filter, IndexVersion, Person, PlainFilter, Source
 from weir.access import check_filters, elasticsearch_filter, is_version_range, matches, may_read
 from weir.clock import day_of, system_clock
 from weir.errors import BadRequest, Unavailable
-from weir.retrieval.candidates import Query, Stores
+from weir.retrieval.candidates import Query, Searched, Searching, Stores, anew
 from weir.retrieval.conditions import Read, begins_like_one, read, with_versions
 from weir.retrieval.dense import VectorCollection, weights
 from weir.retrieval.embed import Vectors
@@ -35,7 +35,7 @@ from weir.retrieval.facts import Facts
 from weir.retrieval.guard import Guard, Stopwatch, Timer
 from weir.retrieval.keyword import KeywordIndex, StoredChunk
 from weir.retrieval.questions import Difficulty, Reading, deep_enough, difficulty, other_spellings, parts
-from weir.retrieval.ranking import Ranking, rank
+from weir.retrieval.ranking import Ranking, Searches, rank
 from weir.retrieval.recipe import Recipe, origins
 from weir.retrieval.remembered import Remembered, VectorCache
 from weir.retrieval.rerank import Reranker, close, reread
@@ -76,6 +76,8 @@ class Controls:
     """The day on which it was asked; today where it is not known."""
     reading: Reading | None = None
     """The question as a hosted model read it; None for the rules."""
+    anew: bool = False
+    """Whether no search that was made before may be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,17 +112,20 @@ class Retrieved:
     """Conditions in the question that narrowed it."""
     below: int = 0
     """Chunks that were found and do not reach the minimum score."""
+    reranker: str = ""
+    """The cross-encoder that would read the best again where they are close; empty: none."""
 
 
 class Retriever:
     """Finds passages in the live version of the index that serves a workspace."""
 
     def __init__(self, settings: Settings, es: AsyncElasticsearch, milvus: Milvus, views: DocumentViews, live: Live,
-                 timer: Timer = time.perf_counter, recipes: Recipes = lambda workspace: {}) -> None:
+                 timer: Timer = time.perf_counter, recipes: Recipes = lambda workspace: {}, searching: Searching = anew
+                 ) -> None:
         self._settings, self._es, self._milvus, self._views = settings, es, milvus, views
-        self._live, self._timer, self._recipes = live, timer, recipes
+        self._live, self._timer, self._recipes, self._searching = live, timer, recipes, searching
         self._guard = Guard(timer)
-        self._vectors = VectorCache(settings)
+        self.vectors = VectorCache(settings)
         self._stores: dict[str, tuple[IndexVersion, Stores]] = {}
         self._embedders: list[Embeds] = []
         self._reranker = Reranker(settings) if settings.rerank_model else None
@@ -156,7 +161,14 @@ class Retriever:
                                                          controls.without, today, watch)
         queries = [Query(workspace, piece, person, given, *_other_words(piece, recipe, controls.reading))
                    for piece in _pieces(conditions.rest, recipe, controls.reading)]
-        found = await asyncio.gather(*(self._part(query, stores, recipe, limit, today, watch) for query in queries))
+        # An explanation shows the whole way, so it is gone.
+        searching = anew if controls.anew or explain else self._searching
+
+        async def search(query: Query, how: Recipe) -> Searched:
+            return await searching(version, query, stores, how, self._guard, watch)
+
+        found = await asyncio.gather(*(self._part(query, search, stores, recipe, limit, today, watch)
+                                       for query in queries))
         sources = interleaved([part.sources for part in found], limit) if len(found) > 1 else found[0].sources[:limit]
         chunks = {chunk: stored for part in found for chunk, stored in part.stored.items()}
         left_out: dict[str, str] = {}
@@ -179,7 +191,8 @@ class Retriever:
             version.name, conditions.rest, recipe, pieces_found,
             vector=pieces_found[0].vector if len(found) == 1 else None,
             cosines=_cosines(found, sources), filters=read_as,
-            below=sum(len(part.ranking.searched.found) - len(part.ranking.order) for part in found))
+            below=sum(len(part.ranking.searched.found) - len(part.ranking.order) for part in found),
+            reranker=self._settings.rerank_model)
 
     def recipe(self, workspace: str, asked: Mapping[str, float]) -> Recipe:
         """How a question is searched that says this of it. Raises BadRequest where a question may not say that."""
@@ -191,7 +204,7 @@ class Retriever:
         if known is None or known[0] != version:
             made = Stores(
                 Recipe.with_overrides(version.recipe),
-                Remembered(embedder(self._settings, version), version.revision, self._vectors),
+                Remembered(embedder(self._settings, version), version.revision, self.vectors),
                 KeywordIndex(self._es, self._settings, version.keyword_index, version.cut),
                 VectorCollection(self._milvus, version.collection, version.dimension,
                                  weights(version.model, version.revision)),
@@ -246,12 +259,12 @@ class Retriever:
         more = {name: (await stores.facts.whole(name, theirs)).texts for name in sorted(listed)}
         return read(question, [replace(f, texts=more.get(f.name, f.texts)) for f in fields], today, without)
 
-    async def _part(self, query: Query, stores: Stores, recipe: Recipe, limit: int, today: date, watch: Stopwatch
-                    ) -> Part:
+    async def _part(self, query: Query, search: Searches, stores: Stores, recipe: Recipe, limit: int, today: date,
+                    watch: Stopwatch) -> Part:
         """Steps 1 to 5 for one question."""
         if recipe.adaptive_depth:
             recipe = deep_enough(query.difficulty or difficulty(query.question), recipe)
-        ranking = await rank(query, stores, recipe, today, self._guard, watch)
+        ranking = await rank(query, search, stores, recipe, today, watch)
         wanted = max(limit, recipe.rerank if self._reranker else 0)
         sources, stored = await self._readable(ranking, stores, wanted, watch)
         if self._reranker is None or not close(sources, recipe):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
 
 from weir.errors import Unavailable
-from weir.retrieval.candidates import Candidate, Query, Searched, Stores, search
+from weir.retrieval.candidates import Candidate, Query, Searched, Stores
 from weir.retrieval.fuse import Floats, Fused, fuse
-from weir.retrieval.guard import Guard, Stopwatch
+from weir.retrieval.guard import Stopwatch
 from weir.retrieval.recipe import Recipe
 from weir.retrieval.weighing import Weights, weigh
 
@@ -44,7 +45,12 @@ class Ranking:
         return self.searched.found[place]
 
 
-async def rank(query: Query, stores: Stores, recipe: Recipe, today: date, guard: Guard, watch: Stopwatch) -> Ranking:
+Searches = Callable[[Query, Recipe], Awaitable[Searched]]
+"""The candidates of a question."""
+
+
+async def rank(query: Query, search: Searches, stores: Stores, recipe: Recipe, today: date, watch: Stopwatch
+               ) -> Ranking:
     """
     Args:
         today: from which the age of documents is taken.
@@ -54,7 +60,7 @@ async def rank(query: Query, stores: Stores, recipe: Recipe, today: date, guard:
         Unavailable: neither store answers.
         Mismatch: the version's model and stores do not belong together.
     """
-    searched = await search(query, stores, recipe, guard, watch)
+    searched = await search(query, recipe)
     weights, unweighed = None, ""
     if recipe.looks_at_documents:
         with watch.stage("weigh"):

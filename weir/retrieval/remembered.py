@@ -29,6 +29,8 @@ class VectorCache:
     """The vectors of one process: those used least lately leave first, and none stays longer than the settings say."""
 
     def __init__(self, settings: Settings) -> None:
+        self.hits = self.misses = 0
+        """Texts that were asked for and were here, or not."""
         self._vectors: TTLCache[Key, npt.NDArray[np.float32]] = TTLCache(
             settings.vector_cache_mb * 2**20, settings.vector_cache_seconds, getsizeof=lambda v: v.nbytes + OVERHEAD)
 
@@ -56,6 +58,8 @@ class Remembered:
         keys = [self._key(text) for text in texts]
         found = {key: vector for key in keys if (vector := self._cache.get(key)) is not None}
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in found}
+        self._cache.hits += len(texts) - len(missing)
+        self._cache.misses += len(missing)
         telemetry.VECTORS.labels("remembered").inc(len(texts) - len(missing))
         if missing or not texts:
             telemetry.VECTORS.labels("computed").inc(len(missing))
