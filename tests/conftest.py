@@ -5,11 +5,12 @@
     pytest --containers     the official images, where a container engine answers
 
 Tests marked `services` or `chaos` get the servers; the others run without. Each test uses a prefix of its own, so an
-attached Weir's data is never touched.
+attached Weir's data is never touched, and modules may run side by side (`-n 2 --dist loadfile`, as `make test` does).
 """
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
@@ -21,6 +22,9 @@ from weir.settings import Settings, environment, load
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser
+
+STARTED = pytest.StashKey[bool]()
+"""There where this process uses the servers of the tests."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -56,16 +60,29 @@ def servers(request: pytest.FixtureRequest) -> Iterator[Settings]:
             yield load()
             return
         own = LocalWeir(TEST_HOME, TEST_PORT_BASE, servers_only=True)
-        if not own.running:
-            # What an earlier run left behind, processes included.
-            own.stop()
-            shutil.rmtree(TEST_HOME, ignore_errors=True)
-        own.start()
+        # Whichever of the processes that share the tests comes first starts them; the one that collects stops them.
+        with TEST_HOME.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not own.running:
+                # What an earlier run left behind, processes included.
+                own.stop()
+                shutil.rmtree(TEST_HOME, ignore_errors=True)
+            own.start()
         for name, value in environment(own.settings).items():
             if name.startswith("WEIR_"):
                 patch.setenv(name, value)
+        request.config.stash[STARTED] = True
         yield own.settings
-        own.stop()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stops the servers of the tests when no process needs them any more."""
+    shared = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
+    alone = STARTED in config.stash and not hasattr(config, "workerinput")
+    if shared or alone:
+        from tests.kit.servers import TEST_HOME, TEST_PORT_BASE, LocalWeir
+
+        LocalWeir(TEST_HOME, TEST_PORT_BASE, servers_only=True).stop()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -21,8 +21,10 @@ step "ruff" $bin/ruff check .
 step "mypy" $bin/mypy
 step "import contracts" $bin/lint-imports
 ! grep -q '^FAILED: ' "$log" || printf '\nA check above failed; the tests follow.\n'
-step "tests: no server, then the real servers, then kills" \
-    $bin/python -m pytest --own-servers $shown $(printf -- '--ignore=%s ' $whole) tests/unit tests/services tests/chaos
+# Modules run side by side, the longest first: most of the time each of them waits.
+step "tests: kills, then the real servers, then those that need none" \
+    $bin/python -m pytest --own-servers -n 2 --dist loadfile --no-loadscope-reorder $shown \
+    $(printf -- '--ignore=%s ' $whole) tests/chaos tests/services tests/unit
 # When the servers of the tests above are gone: these have their own, and a small machine has no room for both.
 step "tests: a whole Weir, killed part by part" $bin/python -m pytest $shown $whole
 if grep -q '^FAILED: ' "$log"; then

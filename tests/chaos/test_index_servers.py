@@ -28,7 +28,7 @@ AT_ONCE = {"build": SERVERS, "cutover": ("kafka", "triton")}
 
 async def test_an_index_changes_its_model_whichever_server_is_restarted(tmp_path: Path) -> None:
     chance = random.Random(SEED)
-    own = LocalWeir(tmp_path / "servers", free_ports("127.0.0.1"), servers_only=True)
+    own = LocalWeir(tmp_path / "servers", free_ports(), servers_only=True)
     own.settings = own.settings.model_copy(update={
         "triton_threads": 1, "kafka": "", "elasticsearch": "", "milvus": "", "triton": "",
         "milvus_password_file": None})

@@ -171,7 +171,7 @@ async def test_nothing_is_lost_or_doubled_whatever_is_killed(tmp_path: Path) -> 
     chance = random.Random(int(os.environ.get("WEIR_CHAOS_SEED", "5")))
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(language_model())
-        weir = LocalWeir(tmp_path / "weir", free_ports("127.0.0.1"))
+        weir = LocalWeir(tmp_path / "weir", free_ports())
         weir.settings = weir.settings.model_copy(update={
             "model": "openai:slow", "model_url": url, "kafka_partitions": 4, "triton_threads": 1, "prefix": "",
             "questions_per_minute": 100_000, "questions_in_flight": 1000, "answer_concurrency": 2 * OPEN,

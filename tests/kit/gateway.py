@@ -7,7 +7,6 @@ when is the test's choice, which is what a test of the streaming protocol needs.
 from __future__ import annotations
 
 import asyncio
-import socket
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -36,6 +35,7 @@ from schemas.events import (
     Source,
     Sources,
 )
+from tests.kit.system import free_ports
 from weir import identity
 from weir.clock import system_clock
 from weir.kafka.config import consumer_config
@@ -45,24 +45,11 @@ from weir.settings import Settings
 PATIENCE = 30.0
 
 
-def free_port_base() -> int:
-    """A port that nobody listens on, below the range the system hands out by itself."""
-    for base in range(21_000, 30_000, 100):
-        with socket.socket() as s:
-            if s.connect_ex(("127.0.0.1", base)) != 0:
-                try:
-                    s.bind(("127.0.0.1", base))
-                except OSError:
-                    continue
-                return base
-    raise RuntimeError("no port is free between 21000 and 30000")
-
-
 def gateway_settings(settings: Settings, home: Path, **options: Any) -> Settings:
     """The same servers and prefix, with a port and a home of the gateway's own."""
     return Settings(**{**settings.model_dump(), "kafka": settings.kafka_address,
                        "elasticsearch": ",".join(settings.elasticsearch_urls), "milvus": settings.milvus_uri,
-                       "triton": settings.triton_address, "port_base": free_port_base(), "home": home, **options})
+                       "triton": settings.triton_address, "port_base": free_ports(), "home": home, **options})
 
 
 @dataclass

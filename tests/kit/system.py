@@ -7,6 +7,7 @@ processes make there carries a prefix of its own and is removed at the end.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import secrets
 import signal
@@ -176,10 +177,11 @@ def own_settings(home: Path, servers: Settings, **changes: Any) -> Settings:
         **changes})
 
 
-def free_ports(host: str) -> int:
-    """A port base of which no port is taken now."""
-    for _ in range(100):
-        base = random.randrange(20_000, 30_000, 100)
+def free_ports(host: str = "127.0.0.1") -> int:
+    """A port base of which no port is taken now, and that no other process of the same test run takes."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    bases = list(range(20_000 + 100 * (worker % 10), 30_000, 1000))
+    for base in random.sample(bases, len(bases)):
         if all(port_is_free(host, base + port) for port in (*Port, *range(Port.METRICS, Port.METRICS + len(NAMES)))):
             return base
     raise AssertionError("no hundred free ports were found")

@@ -24,9 +24,10 @@ from schemas import keys, topics
 from schemas.events import Done, Feedback, Insight, Outcome, Person, Turn, TurnOutcome
 from tests.kit.answers import Asker
 from tests.kit.chromium import overflowing, page_of
-from tests.kit.gateway import Gateway, free_port_base, gateway, gateway_settings
+from tests.kit.gateway import Gateway, gateway, gateway_settings
 from tests.kit.kafka import kafka, own_settings
 from tests.kit.rivers import RIVERS, WET, library
+from tests.kit.system import free_ports
 from weir.answers.attempts import Effect
 from weir.clock import system_clock
 from weir.erasing import broker
@@ -92,7 +93,7 @@ async def until(look: Any, holds: Any, within: float = PATIENCE) -> Any:
 
 
 async def test_figures_come_out_and_agree_with_an_exact_count(producer: Producer, tmp_path: Path) -> None:
-    settings, port = producer.settings, free_port_base() + 50
+    settings, port = producer.settings, free_ports() + 50
     async with worker(settings.model_copy(update={"metrics_port": port}), tmp_path):
         for n in range(60):
             await ask(producer, n, "library" if n % 3 else "other")

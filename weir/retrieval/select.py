@@ -91,15 +91,15 @@ def shortened(sources: Sequence[Source], most: int) -> list[Source]:
     return [_cut(source, longest) for source in sources]
 
 
-def one_version_each(ranked: Sequence[tuple[str, int]]) -> dict[str, int]:
-    """Document to the version that its best passage has: in the moment between two versions both can be found.
+def one_version_each(found: Sequence[tuple[str, int]]) -> dict[str, int]:
+    """Document to its newest version that was found: in the moment between two versions both can be.
 
     Args:
-        ranked: (document, version), best first.
+        found: (document, version) of each passage.
     """
     chosen: dict[str, int] = {}
-    for document, version in ranked:
-        chosen.setdefault(document, version)
+    for document, version in found:
+        chosen[document] = max(version, chosen.get(document, version))
     return chosen
 
 
