@@ -60,13 +60,14 @@ def list_(of: Of = MAIN, as_json: AsJson = False) -> None:
     if as_json:
         show_json(found)
         return
-    table = Table("version", "state", "model", "revision", "cut", "recipe", "collection", "keyword index")
+    table = Table("version", "state", "made with", "stores", show_lines=True)
     table.add_column("documents", justify="right")
     table.add_column("vectors", justify="right")
     for v in found:
-        recipe = " ".join(f"{name}={value:g}" for name, value in v["recipe"].items())
-        table.add_row(v["version"], v["state"], v["model"], v["revision"], v["cut"], recipe, v["collection"],
-                      v["keyword_index"], f"{v['documents']:,}", f"{v['vectors']:,}")
+        made = [v["model"], v["revision"], v["cut"], *(f"{name}={value:g}" for name, value in v["recipe"].items())]
+        # Lines of a cell: the table fits a terminal of 80 columns.
+        table.add_row(v["version"], v["state"].replace(" ", "\n"), "\n".join(made),
+                      f"{v['collection']}\n{v['keyword_index']}", f"{v['documents']:,}", f"{v['vectors']:,}")
     Console(highlight=False).print(table)
 
 
