@@ -10,9 +10,8 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from cli.terminal import AsJson, show_json
+from cli.terminal import AsJson, listing, show_json
 from weir import settings as settings_module
 from weir.errors import BadRequest
 from weir.kafka.dead_letters import Letter, letter, letters, replay
@@ -54,7 +53,7 @@ def list_(
     if not found:
         print("no dead letters")
         return
-    table = Table("key", "what", "why", "tries", "when (UTC)", "state")
+    table = listing("key", "what", "why", "tries", "when (UTC)", "state", wrapping={"what", "why", "when (UTC)"})
     for x in found:
         table.add_row(x.key, _text(x.letter.key), f"{x.letter.code}: {x.letter.reason}", str(x.letter.attempts),
                       _when(x.letter.at), _state(x))

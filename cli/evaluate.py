@@ -16,7 +16,7 @@ from rich.table import Table
 
 from cli.golden import open_sets
 from cli.recipes import parsed
-from cli.terminal import AsJson, operator, show_json, when
+from cli.terminal import AsJson, listing, operator, show_json, when
 from schemas.events import Evaluation, Figure, QuestionResult
 from weir import settings as settings_module
 from weir.clock import system_clock
@@ -93,12 +93,13 @@ def list_(
     if as_json:
         show_json([asdict(e) for e in found])
         return
-    table = Table("run", "set", "index version", "recall@10", "ndcg@10", "gate", "by", "when (UTC)")
+    table = listing("run", "set", "index version", "recall@10", "ndcg@10", "gate", "when (UTC), by",
+                    wrapping={"set", "index version", "when (UTC), by"})
     for e in found:
         figures = {f.name: f for f in e.figures}
         table.add_row(e.run[:8], f"{e.set} v{e.set_version}", f"{e.index}/{e.index_version}{' (live)' * e.live}",
-                      _value(figures.get("recall@10")), _value(figures.get("ndcg@10")), _gate(e), escape(e.by),
-                      when(e.ended_at))
+                      _value(figures.get("recall@10")), _value(figures.get("ndcg@10")), _gate(e),
+                      f"{when(e.ended_at)}\n{escape(e.by)}")
     Console(highlight=False).print(table if found else "no runs; `weir eval run` makes one")
 
 
@@ -163,8 +164,8 @@ def tell(made: Evaluation, live: Evaluation | None, out: Path | None = None, as_
 def _figures(made: Evaluation, live: Evaluation | None) -> Table:
     before = {f.name: f for f in live.figures} if live else {}
     differences = {d.name: d for d in made.differences}
-    table = Table("figure", *(["live"] if live else []), made.index_version, "95 %", "questions",
-                  *(["difference", "95 %", "p worse"] if live else []))
+    table = listing("figure", *(["live"] if live else []), made.index_version, "95 %", "asked",
+                    *(["differs", "95 %", "p worse"] if live else []), wrapping={"95 %", "p worse"})
     for f in made.figures:
         row = [f.name, *([_value(before.get(f.name))] if live else []), f"{f.value:.3f}",
                f"{f.low:.3f} to {f.high:.3f}", str(f.count)]
@@ -189,7 +190,8 @@ def _stages(made: Evaluation, live: Evaluation | None) -> Table:
 
 def _worst(made: Evaluation, live: Evaluation | None) -> Table:
     before = {q.id: q for q in live.questions} if live else {}
-    table = Table("worst questions", *(["live"] if live else []), made.index_version, "expected", show_lines=True)
+    columns = ["worst questions", *(["live"] if live else []), made.index_version, "expected"]
+    table = listing(*columns, wrapping=columns, lines=True)
     for q in worst_first(made.questions, live.questions if live else [])[:WORST]:
         was = before.get(q.id)
         expected = "(the sources do not hold it)" if q.unanswerable else "\n".join(q.expected or q.answers)

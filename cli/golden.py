@@ -12,9 +12,8 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
-from cli.terminal import AsJson, operator, show_json, when
+from cli.terminal import AsJson, listing, operator, show_json, when
 from weir import settings as settings_module
 from weir.clock import system_clock
 from weir.evaluation.files import read, to_csv
@@ -77,10 +76,11 @@ def list_(as_json: AsJson = False) -> None:
     if as_json:
         show_json([_head(s) for s in have])
         return
-    table = Table("set", "version", "workspace", "questions", "changed by", "when (UTC)", "why")
+    table = listing("set", "version", "workspace", "questions", "changed (UTC), by", "why",
+                    wrapping={"changed (UTC), by", "why"})
     for s in have:
-        table.add_row(s.name, str(s.version), s.workspace, str(len(s.questions)), escape(s.by), when(s.at),
-                      escape(s.reason))
+        table.add_row(s.name, str(s.version), s.workspace, str(len(s.questions)),
+                      f"{when(s.at)}\n{escape(s.by)}", escape(s.reason))
     Console(highlight=False).print(table if have else "no golden sets; `weir golden import` makes one")
 
 
@@ -102,13 +102,14 @@ def show(
     if as_json:
         show_json(history if changes else _head(have) | {"questions": [asdict(q) for q in have.questions]})
     elif changes:
-        table = Table("version", "by", "when (UTC)", "put", "removed", "why")
+        table = listing("version", "by", "when (UTC)", "put", "removed", "why", wrapping={"by", "when (UTC)", "why"})
         for c in history:
             table.add_row(str(c["version"]), escape(c["by"]), when(c["at"]), str(len(c["put"])), str(len(c["removed"])),
                           escape(c["reason"]))
         console.print(table)
     else:
-        table = Table("id", "question", "expected", "as", show_lines=True)
+        columns = ["id", "question", "expected", "as"]
+        table = listing(*columns, wrapping=columns, lines=True)
         for q in have.questions:
             expected = "\n".join(" / ".join(filter(None, (e.document, e.passage, e.text))) for e in q.expected)
             told = "(the sources do not hold it)" if q.unanswerable else expected or "\n".join(q.answers) or "(open)"

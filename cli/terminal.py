@@ -34,9 +34,14 @@ def when(milliseconds: int | None) -> str:
     return f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%Y-%m-%d %H:%M:%S}" if milliseconds else ""
 
 
-def listing(*columns: str, wrapping: Collection[str]) -> Table:
-    """A table in which only these columns may break their lines."""
-    table = Table()
+def listing(*columns: str, wrapping: Collection[str], lines: bool = False) -> Table:
+    """A table in which only these columns may break their lines.
+
+    Args:
+        lines: a line between rows.
+    """
+    table = Table(show_lines=lines)
     for name in columns:
-        table.add_column(name, no_wrap=name not in wrapping)
+        # Nothing is cut off: what is shown can be copied.
+        table.add_column(name, no_wrap=name not in wrapping, overflow="fold")
     return table

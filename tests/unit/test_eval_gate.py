@@ -26,6 +26,7 @@ def test_the_same_passes_and_so_does_the_better() -> None:
     verdict = gate(run(GOOD), run(GOOD))
     assert (verdict.passed, verdict.reasons) == (True, [])
     assert "recall@10 +0.000 (+0.000 to +0.000) over 30 questions" in verdict.remarks[0]
+    assert "a loss of more than 0.100 is unlikely" in verdict.remarks[0]
     assert gate(run([0.5] * MANY), run(GOOD)).passed
 
 

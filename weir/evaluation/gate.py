@@ -62,8 +62,10 @@ def gate(live: Evaluation, candidate: Evaluation) -> Verdict:
     remarks = [f"{_told(d)}: significantly worse (p = {d.p_worse:.3g}); the gate does not decide by it."
                for name, d in by_name.items() if name != MAIN and d.value < 0 and d.p_worse < ALPHA]
     if main is not None:
-        remarks.insert(0, f"{_told(main)} over {main.count} questions: a loss of more than "
-                       f"{max(0.0, -main.low):.3f} is unlikely.")
+        # That none of n questions was lost leaves a loss of 3/n possible (Hanley and Lippman-Hand, JAMA 249(13), 1983).
+        possible = max(-main.low, 3 / max(main.count, 1))
+        remarks.insert(0, f"{_told(main)} over {main.count} questions: a loss of more than {min(possible, 1.0):.3f} is "
+                       "unlikely.")
     return Verdict(passed=not reasons, reasons=reasons, remarks=remarks)
 
 
