@@ -153,6 +153,7 @@ async def under_load(gatherings: Gatherings, people: People, log: Log, wanted: i
     finally:
         for task in (following, asking):
             task.cancel()
+        await people.leave()
 
 
 async def restart(gatherings: Gatherings, blows: int) -> None:
@@ -182,7 +183,9 @@ async def offer(producer: Producer, recorder: Path) -> None:
 def check(people: People, log: Log, recorder: Path) -> None:
     results = Counter(r.task for r in log.results)
     lost = [task for task in people.tasks if task not in results]
-    assert not lost, f"{len(lost)} of {len(people.tasks)} tasks were lost: {lost[:3]}"
+    waiting = {d.task for d in log.decisions.values() if d.status is DecisionStatus.PENDING}
+    assert not lost, (f"{len(lost)} of {len(people.tasks)} tasks did not end, {len(waiting & set(lost))} of them wait "
+                      f"for a person: {lost[:3]}")
     assert set(results.values()) == {1}, "a task ended twice"
     assert results.keys() == set(people.tasks)
     wrong = [(r.task, r.outcome, r.text, r.steps) for r in log.results
