@@ -14,6 +14,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any, cast
 
 from opentelemetry.trace import SpanKind
@@ -110,7 +111,15 @@ class Dispatcher:
             task = asyncio.get_running_loop().create_task(self._try(item))
             item.assignment.running.add(task)
             task.add_done_callback(item.assignment.running.discard)
-            task.add_done_callback(self.ended)
+            task.add_done_callback(partial(self._tried, item))
+
+    def _tried(self, item: Item, task: asyncio.Task[None]) -> None:
+        """After a try. One that is cancelled before its first step has not run a line of `_try`."""
+        self._active -= 1
+        if task.cancelled() and not item.done:
+            self.drop(item)
+        self.pump()
+        self.ended(task)
 
     def ended(self, task: asyncio.Task[None]) -> None:
         """An error that no try has caught is one of this frame: the worker must not go on without the record."""
@@ -132,9 +141,6 @@ class Dispatcher:
             self._failed(item, e)
         except Exception as e:
             self._failed(item, e)
-        finally:
-            self._active -= 1
-            self.pump()
 
     async def _step(self, item: Item) -> None:
         if item.verdict is not None:
