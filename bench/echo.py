@@ -142,14 +142,18 @@ class Echo:
 
     def send(self, event: AgentEvent) -> None:
         """Puts an event on the log."""
-        def arrived(error: KafkaError | None, message: Message) -> None:
-            # As a real worker: what the broker did not take while it was away is sent again.
-            if error is not None:
-                self.send(event)
-
         with self._lock:
-            self._producer.produce(self._events, codec.encode(event), event.task.encode(), on_delivery=arrived)
+            self._produce(event)
             self._producer.poll(0)
+
+    def _produce(self, event: AgentEvent) -> None:
+        def arrived(error: KafkaError | None, message: Message) -> None:
+            # As a real worker: what the broker did not take while it was away is sent again. Without a poll: inside the
+            # callback of another one it aborts the process.
+            if error is not None:
+                self._produce(event)
+
+        self._producer.produce(self._events, codec.encode(event), event.task.encode(), on_delivery=arrived)
 
     def poll(self) -> None:
         """Learns what became of what was sent, where nothing is being sent."""
