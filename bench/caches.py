@@ -18,8 +18,8 @@ import argparse
 import asyncio
 import sys
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import numpy as np
@@ -78,12 +78,6 @@ class Asking:
         return await self._socket.answer(self._workspace, question, anew=anew)
 
 
-@asynccontextmanager
-async def asking(settings: Settings, workspace: str) -> AsyncIterator[Asking]:
-    async with AsyncExitStack() as stack:
-        yield Asking(settings, stack, workspace)
-
-
 async def until(holds: Callable[[], Awaitable[bool]], what: str) -> None:
     for _ in range(int(PATIENCE / 0.5)):
         if await holds():
@@ -118,7 +112,8 @@ async def searches(people: People, workspace: str, questions: list[str]) -> tupl
 async def answers(settings: Settings, workspace: str, questions: list[str]) -> tuple[list[float], list[float]]:
     """Milliseconds to the first text: misses, hits."""
     misses, hits = list[float](), list[float]()
-    async with asking(settings, workspace) as people:
+    async with AsyncExitStack() as stack:
+        people = Asking(settings, stack, workspace)
         for question in questions:
             millis, done = await people.answer(question, anew=True)
             if done["outcome"] != "answered":

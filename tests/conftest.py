@@ -54,12 +54,12 @@ def servers(request: pytest.FixtureRequest) -> Iterator[Settings]:
                 yield load()
             return
 
-        from tests.kit.servers import TEST_HOME, TEST_PORT_BASE, LocalWeir, running
+        from tests.kit.servers import TEST_HOME, of_the_tests, running
 
         if running(load()) and not request.config.getoption("--own-servers"):
             yield load()
             return
-        own = LocalWeir(TEST_HOME, TEST_PORT_BASE, servers_only=True)
+        own = of_the_tests()
         # Whichever of the processes that share the tests comes first starts them; the one that collects stops them.
         with TEST_HOME.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -77,12 +77,12 @@ def servers(request: pytest.FixtureRequest) -> Iterator[Settings]:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Stops the servers of the tests when no process needs them any more."""
-    shared = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
-    alone = STARTED in config.stash and not hasattr(config, "workerinput")
-    if shared or alone:
-        from tests.kit.servers import TEST_HOME, TEST_PORT_BASE, LocalWeir
+    if hasattr(config, "workerinput"):  # one of several processes; the one that collects is not
+        return
+    if STARTED in config.stash or config.getoption("numprocesses", None):
+        from tests.kit.servers import of_the_tests
 
-        LocalWeir(TEST_HOME, TEST_PORT_BASE, servers_only=True).stop()
+        of_the_tests().stop()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -74,7 +74,7 @@ class Outside:
 
 
 async def test_no_effect_is_lost_or_done_twice_whatever_happens_to_the_workers(tmp_path: Path) -> None:
-    async with own_broker(tmp_path / "broker", Settings().port_base + 460) as (_, broker):
+    async with own_broker(tmp_path / "broker") as (_, broker):
         settings = Settings(**{**broker.model_dump(), "prefix": f"t-{secrets.token_hex(4)}-", "home": tmp_path,
                                "kafka_partitions": 4})
         await admin.ensure_topics(settings, tool_workers.TOPICS)
@@ -119,7 +119,7 @@ async def test_no_effect_is_lost_or_done_twice_whatever_happens_to_the_workers(t
 
 
 async def test_a_broker_that_is_killed_and_comes_back_loses_no_effect_and_doubles_none(tmp_path: Path) -> None:
-    async with own_broker(tmp_path / "broker", Settings().port_base + 480) as (kafka, broker):
+    async with own_broker(tmp_path / "broker") as (kafka, broker):
         settings = Settings(**{**broker.model_dump(), "prefix": f"t-{secrets.token_hex(4)}-", "home": tmp_path,
                                "kafka_partitions": 4})
         await admin.ensure_topics(settings, tool_workers.TOPICS)

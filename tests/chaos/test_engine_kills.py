@@ -96,7 +96,7 @@ class Supervised(Monkey):
 
 @pytest.mark.parametrize("seed", [5])
 async def test_engines_may_be_killed_frozen_and_stopped_at_any_moment(tmp_path: Path, seed: int) -> None:
-    async with own_broker(tmp_path, Settings().port_base + 420) as (broker, settings):
+    async with own_broker(tmp_path) as (broker, settings):
         await engines.topics_for(settings)
         crew = Crew("tests.kit.engines", settings, tmp_path, {"ENGINE_SESSION": "6000"})
         for number in (1, 2):

@@ -27,7 +27,7 @@ from schemas.events import DecisionStatus, TaskOutcome, Workspace
 from tests.kit.broker import own_broker
 from tests.kit.matrix import EFFECTS, PLAN, Gatherings, Log, People, scripted_model
 from tests.kit.monkey import Crew
-from tests.kit.system import free_ports, until
+from tests.kit.system import until
 from tests.kit.tool_workers import Act, Look, Sign, recorded
 from weir.agents.replay import replay
 from weir.clock import system_clock
@@ -83,7 +83,7 @@ async def matrix(folder: Path, *, tools: dict[str, str] | None = None,
     async with AsyncExitStack() as stack:
         shared = load()
         url = await stack.enter_async_context(scripted_model())
-        broker, own = await stack.enter_async_context(own_broker(folder, free_ports()))
+        broker, own = await stack.enter_async_context(own_broker(folder))
         settings = Settings(**{
             **own.model_dump(), "prefix": f"t-{secrets.token_hex(4)}-", "kafka": own.kafka_address,
             "elasticsearch": ",".join(shared.elasticsearch_urls), "milvus": shared.milvus_uri,

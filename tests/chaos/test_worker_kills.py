@@ -29,7 +29,6 @@ from weir.kafka import admin
 from weir.kafka.config import client_config
 from weir.kafka.follow import read_all
 from weir.kafka.producer import Producer
-from weir.settings import Settings
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
@@ -147,7 +146,7 @@ async def test_workers_may_be_killed_frozen_and_stopped_at_any_moment(tmp_path: 
 
 
 async def test_a_broker_that_dies_is_waited_for(tmp_path: Path) -> None:
-    async with own_broker(tmp_path, Settings().port_base + 60) as (broker, settings):
+    async with own_broker(tmp_path) as (broker, settings):
         await admin.ensure_topics(settings, ["documents", "document-status", "dead-letters", "replays"])
         crew = Crew("tests.kit.copying", settings, tmp_path)
         for number in range(2):

@@ -13,6 +13,7 @@ from pathlib import Path
 from infra.local.kafka import Kafka
 from infra.local.machine import find_jdk
 from infra.local.server import Place
+from tests.kit.system import free_ports
 from weir.settings import Settings
 
 
@@ -55,10 +56,10 @@ class Broker:
 
 
 @asynccontextmanager
-async def own_broker(folder: Path, port_base: int) -> AsyncIterator[tuple[Broker, Settings]]:
-    """A running broker of one's own, and the settings that lead to it."""
+async def own_broker(folder: Path) -> AsyncIterator[tuple[Broker, Settings]]:
+    """A running broker of one's own, on ports that nobody has, and the settings that lead to it."""
     shared = Settings()
-    settings = Settings(home=folder, port_base=port_base, kafka="", kafka_heap="256m", kafka_partitions=4, prefix="",
+    settings = Settings(home=folder, port_base=free_ports(), kafka="", kafka_heap="256m", kafka_partitions=4, prefix="",
                         servers_dir=shared.servers_dir.absolute())
     broker = Broker(settings)
     await asyncio.to_thread(broker.install)

@@ -45,10 +45,10 @@ NAMES = {name: next(t for t in topics.TOPICS if t.name == name) for name in TOPI
 
 
 @contextmanager
-def broker(folder: Path, port_base: int) -> Iterator[tuple[Broker, Settings]]:
+def broker(folder: Path) -> Iterator[tuple[Broker, Settings]]:
     """A broker of a test module's own, from code that does not await."""
     with asyncio.Runner() as runner:
-        owned = own_broker(folder, port_base)
+        owned = own_broker(folder)
         yield runner.run(owned.__aenter__())
         runner.run(owned.__aexit__(None, None, None))
 

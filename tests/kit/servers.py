@@ -106,6 +106,11 @@ class LocalWeir:
             raise TimeoutError(f"{name} was not started again: {self.unit(name)}")
 
 
+def of_the_tests() -> LocalWeir:
+    """The servers that all tests of a run share."""
+    return LocalWeir(TEST_HOME, TEST_PORT_BASE, servers_only=True)
+
+
 def running(settings: Settings) -> bool:
     """Whether all four servers listen where the settings say."""
     return all(listens(settings.host, settings.port(port)) for port in SERVER_PORTS)

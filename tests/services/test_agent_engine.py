@@ -39,7 +39,7 @@ from weir.settings import Settings
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    with engines.broker(tmp_path_factory.mktemp("broker"), Settings().port_base + 400) as (_, settings):
+    with engines.broker(tmp_path_factory.mktemp("broker")) as (_, settings):
         yield settings
 
 

@@ -31,7 +31,7 @@ STEPS = 5
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    with engines.broker(tmp_path_factory.mktemp("broker"), Settings().port_base + 410) as (_, settings):
+    with engines.broker(tmp_path_factory.mktemp("broker")) as (_, settings):
         yield settings
 
 

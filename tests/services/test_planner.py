@@ -47,7 +47,7 @@ GOAL = "Compare the three contracts on price"
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    with engines.broker(tmp_path_factory.mktemp("broker"), Settings().port_base + 460) as (_, settings):
+    with engines.broker(tmp_path_factory.mktemp("broker")) as (_, settings):
         yield settings
 
 

@@ -27,7 +27,7 @@ TAKEN_OVER = 45.0
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    with engines.broker(tmp_path_factory.mktemp("broker"), Settings().port_base + 440) as (_, settings):
+    with engines.broker(tmp_path_factory.mktemp("broker")) as (_, settings):
         yield settings
 
 

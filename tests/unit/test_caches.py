@@ -11,8 +11,8 @@ import pytest
 from prometheus_client import REGISTRY
 
 from schemas.events import Citation, Done, Person, PlainFilter, QuestionAsked, Reuse, Source, Turn, TurnOutcome
-from weir.caches import ANSWERS, EVERYWHERE, VECTORS
-from weir.caches.answers import HOUR, AnswerCache, Hit
+from weir.caches import ANSWERS, EVERYWHERE, HOUR, VECTORS
+from weir.caches.answers import AnswerCache, Hit
 from weir.caches.figures import Figures
 from weir.caches.keys import answer_key
 from weir.caches.kinds import KINDS, kind_of, names, plain, unfit

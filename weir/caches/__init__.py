@@ -2,6 +2,8 @@
 
 VECTORS, RETRIEVAL, ANSWERS = "vectors", "retrieval", "answers"
 """The caches, as the figures name them."""
+HOUR = 3_600_000
+"""Milliseconds."""
 EVERYWHERE = ""
 """In place of a workspace, for what belongs to none: a vector is the same in each."""
 MISSED = "missed"

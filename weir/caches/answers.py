@@ -31,7 +31,7 @@ from schemas.events import (
 )
 from weir import telemetry
 from weir.access import may_read
-from weir.caches import ANSWERS, MISSED
+from weir.caches import ANSWERS, HOUR, MISSED
 from weir.caches.figures import Figures
 from weir.caches.keys import answer_key
 from weir.caches.kinds import NAME, names, plain, unfit
@@ -44,8 +44,6 @@ from weir.retrieval.views import DocumentViews
 
 log = telemetry.logger(__name__)
 
-HOUR = 3_600_000
-"""Milliseconds."""
 EMBEDDED = 16
 """Questions of entries that are embedded for one lookup at most, the newest first."""
 ANEW, FOLLOW_UP, PARTS, CONDITION, NOTICE = "anew", "follow-up", "parts", "condition", "notice"

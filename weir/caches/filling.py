@@ -16,7 +16,8 @@ from schemas import keys, topics
 from schemas.events import Reuse, Turn
 from weir import telemetry
 from weir.blobs import Blobs
-from weir.caches.answers import HOUR, AnswerCache, fit
+from weir.caches import HOUR
+from weir.caches.answers import AnswerCache, fit
 from weir.clock import Clock
 from weir.errors import InputError, Unavailable
 from weir.kafka.follow import Follower

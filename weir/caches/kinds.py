@@ -31,7 +31,6 @@ NUMBER, DATE, NAME, NO_KIND = "number", "date", "name", "kind"
 """Why a question is not answered again."""
 
 
-
 def _set(words: str) -> frozenset[str]:
     return frozenset(words.split())
 

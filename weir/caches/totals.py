@@ -12,15 +12,13 @@ from schemas.events import CacheFigures
 from weir import telemetry
 from weir.answers.tail import Tail
 from weir.blobs import Blobs
-from weir.caches import FIT, HITS
+from weir.caches import FIT, HITS, HOUR
 from weir.clock import Clock
 from weir.errors import BadRecord
 from weir.kafka.records import Decoder, Raw
 from weir.kafka.topic_offsets import TopicOffsets
 from weir.settings import Settings
 
-HOUR = 3_600_000
-"""Milliseconds."""
 KEPT = 7 * 24
 """Hours."""
 
