@@ -112,6 +112,8 @@ class Settings(BaseSettings):
     kept_answers: int = Field(2000, ge=0, description="Answers that an answers worker holds for workspaces that let "
                               "them be given again.")
     views_lag: float = Field(2.0, gt=0, description="Seconds that the access view may be behind before answers wait.")
+    views_wait: float = Field(10.0, gt=0, description="Seconds that an answer waits for the access view before it is "
+                              "refused with a time to ask again.")
     engine_interval: float = Field(0.1, ge=0, le=2, description="Seconds that the engine of the agents keeps a "
                                    "transaction open; 0 commits after each batch.")
     drain_timeout: float = Field(5.0, gt=0, description="Seconds a worker gets to finish before it hands over.")

@@ -26,7 +26,7 @@ LAG = 1.0
 @pytest.fixture
 async def only_views() -> AsyncIterator[Pipeline]:
     """The views alone: neither sink runs."""
-    async with pipeline(views_lag=LAG) as made:
+    async with pipeline(views_lag=LAG, views_wait=LAG) as made:
         made.start("consumers.views")
         yield made
 

@@ -20,6 +20,7 @@ class OffsetsMachine(RuleBasedStateMachine):
         self.unfinished: set[int] = set()
         self.finished: set[int] = set()
         self.before: int | None = None
+        self.ends: set[int] = set()
 
     @rule(gap=st.integers(0, 5), count=st.integers(1, 10))
     def read(self, gap: int, count: int) -> None:
@@ -28,6 +29,12 @@ class OffsetsMachine(RuleBasedStateMachine):
             self.offsets.read(self.next)
             self.unfinished.add(self.next)
             self.next += 1
+
+    @rule(gap=st.integers(0, 5))
+    def end(self, gap: int) -> None:
+        self.next += gap
+        self.ends.add(self.next)
+        self.offsets.ended(self.next)
 
     @precondition(lambda self: self.unfinished)
     @rule(data=st.data())
@@ -45,8 +52,10 @@ class OffsetsMachine(RuleBasedStateMachine):
     @invariant()
     def as_far_as_may_be(self) -> None:
         first = min(self.unfinished, default=self.next)
-        before = {o for o in self.finished if o < first}
-        assert self.offsets.position == (max(before) + 1 if before else None)
+        done = [o + 1 for o in self.finished if o < first] + [end for end in self.ends if end <= first]
+        position = self.offsets.position
+        assert (position is None) == (not done)
+        assert position is None or max(done) <= position <= first
 
     @invariant()
     def never_backwards(self) -> None:

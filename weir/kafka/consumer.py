@@ -35,7 +35,7 @@ READ_AHEAD = 500
 LAG_SECONDS = 5.0
 MISSING_TOPIC_SECONDS = 60.0
 """How long a subscribed topic may be missing before the process gives up and is restarted."""
-HARMLESS = {KafkaError._PARTITION_EOF, KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._TIMED_OUT,
+HARMLESS = {KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._TIMED_OUT,
             KafkaError._MAX_POLL_EXCEEDED}
 
 
@@ -43,6 +43,9 @@ class Owner(Protocol):
     """Who works on the records; all calls come on the loop."""
 
     def feed(self, items: list[Item]) -> None: ...
+
+    def ended(self, ends: list[tuple[Assignment, int]]) -> None:
+        """Everything before these offsets was fed."""
 
     async def assigned(self, partitions: list[Partition]) -> None: ...
 
@@ -81,8 +84,8 @@ class ConsumerThread:
         self._lag_at = 0.0
         # A record ends the wait at once; only a new assignment may wait for all of it. At 50 ms the empty answers to a
         # dozen idle workers cost the broker a tenth of a core.
-        config = consumer_config(settings, group, fetch_wait_max_ms=200) | {"error_cb": self._error,
-                                                                            "on_commit": self._committed}
+        config = consumer_config(settings, group, fetch_wait_max_ms=200, enable_partition_eof=True)
+        config |= {"error_cb": self._error, "on_commit": self._committed}
         if ahead:
             # A command is seen when it is produced and not when its transaction ends.
             config |= {"isolation.level": "read_uncommitted"}
@@ -134,14 +137,19 @@ class ConsumerThread:
             self._measure_lag()
 
     def _hand(self, messages: list[Message]) -> None:
-        items = []
+        items, ends = [], []
         for message in messages:
-            if (error := message.error()) is not None:
+            error = message.error()
+            if error is not None and error.code() != KafkaError._PARTITION_EOF:
                 self._event(error)
                 continue
             # What was read before a revocation that happened inside the same call is not ours any more.
             assignment = self._assigned.get((message.topic() or "", message.partition() or 0))
-            if assignment is not None:
+            if assignment is None:
+                continue
+            if error is not None:
+                ends.append((assignment, message.offset() or 0))
+            else:
                 raw = from_message(message)
                 items.append(Item(assignment, raw.offset, raw.size, raw, replay=raw.topic == self._replays))
         if items:
@@ -149,6 +157,8 @@ class ConsumerThread:
             self._read += len(items)
             self._read_bytes += sum(item.size for item in items)
             self._tell(self._owner.feed, items)
+        if ends:
+            self._tell(self._owner.ended, ends)
 
     def _mind_limits(self) -> None:
         records, size = self._read - self.left, self._read_bytes - self.left_bytes

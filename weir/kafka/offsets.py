@@ -15,6 +15,7 @@ class Offsets:
         self._read: deque[int] = deque()
         self._finished: set[int] = set()
         self._position: int | None = None
+        self._end = 0
 
     def read(self, offset: int) -> None:
         """A record was read. Offsets rise; gaps (compaction, transaction markers) are normal.
@@ -32,7 +33,17 @@ class Offsets:
         while self._read and self._read[0] in self._finished:
             first = self._read.popleft()
             self._finished.remove(first)
-            self._position = first + 1
+            self._position = self._read[0] if self._read else max(first + 1, self._end)
+
+    def ended(self, offset: int) -> None:
+        """Every record before `offset` was read: the partition ends here.
+
+        What lies between the last record and the end (a transaction's marker, say) holds nothing that must be read
+        again, so that a group that has done everything is seen to be at the end.
+        """
+        self._end = offset
+        if not self._read:
+            self._position = max(self._position or 0, offset)
 
     @property
     def position(self) -> int | None:

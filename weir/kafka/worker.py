@@ -112,6 +112,11 @@ class Worker:
             # The partition went back: its log was cut off. A fresh worker starts from what was committed.
             self.crashed(Unavailable(f"{items[0].assignment.partition}: {e}; restart the process"))
 
+    def ended(self, ends: list[tuple[Assignment, int]]) -> None:
+        for assignment, offset in ends:
+            assignment.offsets.ended(offset)
+            self._move(assignment)
+
     async def assigned(self, partitions: list[Partition]) -> None:
         log.info("assigned", worker=self.name, partitions=_named(partitions))
         if self._on_assigned and (own := self._own(partitions)):

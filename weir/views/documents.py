@@ -8,6 +8,7 @@ complete.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -78,7 +79,7 @@ class DocumentViews:
     def __init__(self, es: AsyncElasticsearch, settings: Settings) -> None:
         self._es = es
         self._index = view_index(settings)
-        self._lag = settings.views_lag
+        self._wait = settings.views_wait
         self._ends = EndOffsets(settings, topics.DOCUMENTS.named(settings.prefix))
 
     async def start(self) -> None:
@@ -102,7 +103,7 @@ class DocumentViews:
         """The newest version and access of each document, by document, in one realtime request.
 
         A document that is not in the result was never published: its text must not be shown. When the view is behind
-        for the partitions of these documents, this waits up to `views_lag` seconds for it.
+        for the partitions of these documents, this waits up to `views_wait` seconds for it.
 
         Raises:
             Unavailable: the view stayed behind, or a server does not answer; `retry_after` says when to ask again.
@@ -111,16 +112,18 @@ class DocumentViews:
         wanted = sorted(set(documents))
         partitions = sorted({self._partition(workspace, document) for document in wanted})
         ids = [document_id(workspace, d) for d in wanted] + [progress_id(p) for p in partitions]
-        for _ in range(max(1, int(self._lag / 0.1))):
+        until = time.monotonic() + self._wait
+        while True:
             found = await elastic.mget(self._es, self._index, ids)
             places = zip(partitions, found[len(wanted):], strict=True)
             progress = {p: hit["_source"]["next"] for p, hit in places if hit}
             behind = self._behind(self._ends.required(), progress, partitions)
             if not behind:
                 return {d: _view(hit["_source"]) for d, hit in zip(wanted, found[:len(wanted)], strict=True) if hit}
+            if time.monotonic() >= until:
+                raise Unavailable(f"the view of access rights is behind by {behind:,}, so that nobody can tell who may "
+                                  "read what; it catches up by itself while `consumers.views` runs.", retry_after=2)
             await asyncio.sleep(0.1)
-        raise Unavailable(f"the view of access rights is {behind:,} documents behind, so that nobody can tell who may "
-                          "read what; it catches up by itself while `consumers.views` runs.", retry_after=2)
 
     async def get(self, workspace: str, document: str) -> DocumentView | None:
         """The view of one document as it is, fresh or not."""
