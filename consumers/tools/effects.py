@@ -35,6 +35,7 @@ from weir.errors import BadRecord, Unavailable
 from weir.kafka.config import stateful_config
 from weir.kafka.dead_letters import Graveyard
 from weir.kafka.handlers import GiveUp
+from weir.kafka.pausing import Pausing
 from weir.kafka.producer import Producer
 from weir.kafka.records import Decoder, from_message
 from weir.kafka.transactional import HARMLESS, generation, insist
@@ -89,7 +90,6 @@ class Effects:
         self._metadata: bytes | None = None
         self._committing = 0.0
         """Since when a commit is under way, by the timer; 0 while none is."""
-        self._paused = False
         self._stop = threading.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -135,6 +135,7 @@ class Effects:
             self._log.open(self._topic, self._group)
             self._consumer = Consumer(stateful_config(self._settings, self._group, self._worker),
                                       logger=logging.getLogger("librdkafka"))
+            self._pausing = Pausing(self._consumer)
             self._consumer.subscribe([self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke,
                                      on_lost=self._on_lost)
             while not self._stop.is_set() and not self._crash.done():
@@ -162,9 +163,7 @@ class Effects:
 
     def _throttle(self, room: int) -> None:
         """Reads on while there is room: an Intent whose effect waits would be taken for one that may have been done."""
-        if (room <= 0) is not self._paused:
-            self._paused = room <= 0
-            (self._consumer.pause if self._paused else self._consumer.resume)(self._consumer.assignment())
+        (self._pausing.pause if room <= 0 else self._pausing.resume)()
 
     def _take(self, messages: Sequence[Message]) -> tuple[list[Held], set[int]]:
         """Calls among the records that are to be run, and the partitions of which something was taken."""
@@ -177,6 +176,7 @@ class Effects:
             number, offset = message.partition() or 0, message.offset() or 0
             if number not in self._next or offset < self._next[number]:
                 continue
+            self._pausing.flows((self._topic, number))
             self._next[number] = offset + 1
             moved.add(number)
             if (held := self._new(message)) is not None:
@@ -287,7 +287,6 @@ class Effects:
         places = [TopicPartition(self._topic, p.partition, self._start(p, logs[p.partition])) for p in stable]
         self._next = {place.partition: place.offset for place in places}
         consumer.assign(places)
-        self._paused = False
         self._metadata = self._current_metadata() if numbers else None
         for number, found in sorted(logs.items()):
             self._forgotten += [effect_log.tombstone(number, key) for key in found.forgotten(self._clock())]
@@ -321,6 +320,7 @@ class Effects:
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._leave()
+        self._pausing.leave((self._topic, p.partition) for p in partitions)
         consumer.unassign()
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:

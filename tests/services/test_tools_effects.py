@@ -291,6 +291,20 @@ async def test_more_effects_than_places_are_all_done_once(stage: Stage) -> None:
     assert len(set(recorded(stage.recorder))) == len(recorded(stage.recorder)) == 12
 
 
+async def test_a_worker_whose_places_are_taken_hands_over_and_goes_on_with_what_stays(stage: Stage) -> None:
+    stage.settings = Settings(**{**stage.settings.model_dump(), "tool_concurrency": 2})
+    stage.crew.settings = stage.settings
+    stage.start(0)
+    for n in range(30):
+        await stage.act(f"t{n}", seconds=1.0)
+    await stage.until(lambda: recorded(stage.recorder))
+    stage.start(1)
+    for n in range(30):
+        assert (await stage.outcome(f"t{n}")).outcome is CallOutcome.SUCCEEDED
+    assert len(set(recorded(stage.recorder))) == len(recorded(stage.recorder)) == 30
+    assert all('"event": "effect"' in stage.crew.log(number).read_text() for number in (0, 1))
+
+
 async def test_reads_are_run_ahead_of_the_commit_and_dropped_when_they_come_again(stage: Stage) -> None:
     look = Look(stage.recorder)
     stage.start()

@@ -21,6 +21,7 @@ from weir import telemetry
 from weir.errors import Unavailable
 from weir.kafka.config import Outages, consumer_config
 from weir.kafka.item import Assignment, Item, Partition
+from weir.kafka.pausing import Pausing
 from weir.kafka.records import from_message
 from weir.settings import Settings
 
@@ -73,7 +74,6 @@ class ConsumerThread:
         self._limits = (max_in_flight, max_in_flight_bytes)
         self._assigned: dict[Partition, Assignment] = {}
         self._closing = False
-        self._paused = False
         self._read = self._read_bytes = 0
         self.left = self.left_bytes = 0
         """Items and bytes that are done with; the loop counts them up."""
@@ -92,6 +92,7 @@ class ConsumerThread:
         if gather:
             config |= {"fetch.min.bytes": GATHER_BYTES, "fetch.wait.max.ms": int(gather * 1000)}
         self._client = Client(config, logger=logging.getLogger("librdkafka"))
+        self._pausing = Pausing(self._client)
         self._thread = threading.Thread(target=self._run, name=f"kafka-{worker}", daemon=True)
 
     def start(self) -> None:
@@ -147,6 +148,7 @@ class ConsumerThread:
             assignment = self._assigned.get((message.topic() or "", message.partition() or 0))
             if assignment is None:
                 continue
+            self._pausing.flows(assignment.partition)
             if error is not None:
                 ends.append((assignment, message.offset() or 0))
             else:
@@ -163,12 +165,10 @@ class ConsumerThread:
     def _mind_limits(self) -> None:
         records, size = self._read - self.left, self._read_bytes - self.left_bytes
         most, most_bytes = self._limits
-        if not self._paused and (records >= most or size >= most_bytes):
-            self._client.pause(self._client.assignment())
-            self._paused = True
-        elif self._paused and records <= most * 3 // 4 and size <= most_bytes * 3 // 4:
-            self._client.resume(self._client.assignment())
-            self._paused = False
+        if records >= most or size >= most_bytes:
+            self._pausing.pause()
+        elif records <= most * 3 // 4 and size <= most_bytes * 3 // 4:
+            self._pausing.resume()
 
     def _commit(self, offer: dict[Assignment, int], *, wait: bool) -> None:
         offsets = [TopicPartition(*a.partition, offset) for a, offset in offer.items()
@@ -208,8 +208,6 @@ class ConsumerThread:
         for p in partitions:
             self._assigned[p.topic, p.partition] = Assignment((p.topic, p.partition))
         client.incremental_assign(partitions)
-        if self._paused:
-            client.pause(partitions)
 
     def _on_revoke(self, client: Client, partitions: list[TopicPartition]) -> None:
         """1. Work on them ends. 2. What it finished is committed. 3. Only then may another worker have them."""
@@ -219,6 +217,7 @@ class ConsumerThread:
         for assignment in leaving:
             del self._assigned[assignment.partition]
         if leaving:
+            self._pausing.leave(a.partition for a in leaving)
             client.incremental_unassign([TopicPartition(*a.partition) for a in leaving])
 
     def _on_lost(self, client: Client, partitions: list[TopicPartition]) -> None:
@@ -227,6 +226,7 @@ class ConsumerThread:
         for assignment in leaving:
             del self._assigned[assignment.partition]
         self._wait(self._owner.lost(leaving))
+        self._pausing.leave(a.partition for a in leaving)
         client.incremental_unassign(partitions)
 
     def _ours(self, partitions: list[TopicPartition]) -> list[Assignment]:
