@@ -201,7 +201,14 @@ class Gatherings:
                         await asyncio.sleep(self.chance.uniform(0.2, 2.0))
                         other = next((n for n in self.crews[who].running if n != number and (who, n) not in busy), None)
                         if other is not None:
-                            await self.kill(who, other, "during a rebalance", armed=False)
+                            await blow_again(who, other)
+            finally:
+                busy.discard((who, number))
+
+        async def blow_again(who: str, number: int) -> None:
+            busy.add((who, number))
+            try:
+                await self.kill(who, number, "during a rebalance", armed=False)
             finally:
                 busy.discard((who, number))
 
