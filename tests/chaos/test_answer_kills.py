@@ -14,7 +14,8 @@ import pytest
 from schemas import keys, topics
 from schemas.events import Accepted, Delta, DocumentPublished, Done, Failed, Outcome, TurnOutcome
 from tests.kit.answers import Asker, turn_of
-from tests.kit.system import NAMES, System, system, until
+from tests.kit.system import NAMES, System, system
+from tests.kit.waiting import until
 from weir.answers.attempts import Answer, Effect
 from weir.kafka.producer import Producer
 from weir.stores import elasticsearch

@@ -27,8 +27,8 @@ from schemas.events import DecisionStatus, TaskOutcome, Workspace
 from tests.kit.broker import own_broker
 from tests.kit.matrix import EFFECTS, PLAN, Gatherings, Log, People, scripted_model
 from tests.kit.monkey import Crew
-from tests.kit.system import until
 from tests.kit.tool_workers import Act, Look, Sign, recorded
+from tests.kit.waiting import until
 from weir.agents.replay import replay
 from weir.clock import system_clock
 from weir.kafka import dead_letters

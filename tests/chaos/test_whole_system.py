@@ -26,7 +26,8 @@ from schemas import keys, topics
 from schemas.events import DocumentPublished
 from tests.kit.listener import Heard, Listener
 from tests.kit.servers import LocalWeir
-from tests.kit.system import free_ports, until
+from tests.kit.system import free_ports
+from tests.kit.waiting import until
 from weir import identity
 from weir.access import token
 from weir.errors import Unavailable

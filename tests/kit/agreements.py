@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.kit.gateway import Gateway, gateway, gateway_settings
 from tests.kit.pipeline import ANSWERING, INGEST, PATIENCE, WORKSPACE, Pipeline, pipeline
-from tests.kit.system import until
+from tests.kit.waiting import until
 
 ADMIN: dict[str, Any] = {"user": "adam", "groups": ("weir-admins",)}
 LAWYER: dict[str, Any] = {"user": "lea", "groups": ("legal",)}

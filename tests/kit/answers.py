@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from schemas import keys, topics
 from schemas.events import AnswerFrame, CancelAnswer, Person, QuestionAsked, Turn
+from tests.kit.waiting import until
 from weir.answers.attempts import Answer, Effect
 from weir.answers.tail import Tail
 from weir.blobs import Blobs
@@ -86,15 +87,5 @@ class Asker:
 
 
 async def turn_of(turns: TurnViews, answer: str) -> Turn:
-    found = await eventually(lambda: turns.get(answer))
-    assert found is not None
+    found: Turn = await until(lambda: turns.get(answer), "the turn")
     return found
-
-
-async def eventually(look: Callable[[], Awaitable[T | None]], patience: float = PATIENCE) -> T | None:
-    """What `look` returns, once it returns something."""
-    for _ in range(int(patience / 0.05)):
-        if (found := await look()) is not None:
-            return found
-        await asyncio.sleep(0.05)
-    return None

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -72,19 +71,6 @@ async def working(producer: Producer, handler: Handler, *, name: str = "worker",
     finally:
         stop.set()
         await task
-
-
-async def eventually(condition: Callable[[], Any], within: float = 20.0) -> Any:
-    """Waits until `condition` holds and returns what it gave.
-
-    Raises:
-        AssertionError: it does not hold in time.
-    """
-    until = time.monotonic() + within
-    while not (found := condition()):
-        assert time.monotonic() < until, f"not true within {within} s: {condition}"
-        await asyncio.sleep(0.01)
-    return found
 
 
 def document(name: str, content: bytes = b"text", workspace: str = "w") -> DocumentPublished:

@@ -23,8 +23,8 @@ from schemas import codec, keys, topics
 from schemas.events import Decision, DecisionKind, DecisionStatus, TaskResult
 from tests.kit.broker import Broker
 from tests.kit.monkey import Crew
-from tests.kit.system import until
 from tests.kit.tool_workers import recorded
+from tests.kit.waiting import until
 from weir import identity
 from weir.kafka.config import consumer_config
 from weir.settings import Settings

@@ -14,7 +14,8 @@ from schemas import keys, topics
 from schemas.events import DocumentPublished, Done, Failed, Index, IndexVersion
 from tests.kit.answers import Asker
 from tests.kit.golden import expects, question
-from tests.kit.system import ROOT, System, until
+from tests.kit.system import ROOT, System
+from tests.kit.waiting import until
 from weir.clock import system_clock
 from weir.errors import Unavailable
 from weir.evaluation.sets import GoldenSets

@@ -15,7 +15,7 @@ from consumers import keywords, vectors, views
 from schemas import keys, topics
 from schemas.events import DocumentPublished
 from streams import answers, documents, embeddings, turns, watchdog
-from tests.kit.system import until
+from tests.kit.waiting import until
 from weir.clock import system_clock
 from weir.errors import NotFound, Unavailable
 from weir.index import names

@@ -14,7 +14,7 @@ from schemas.events import Evaluation, GoldenQuestion, Index
 from tests.kit.gateway import Gateway, gateway, gateway_settings
 from tests.kit.golden import expects, question
 from tests.kit.pipeline import ANSWERING, INGEST, WORKSPACE, Pipeline, pipeline
-from tests.kit.system import until
+from tests.kit.waiting import until
 from weir.clock import system_clock
 from weir.evaluation.sets import GoldenSets
 from weir.views.evaluations import EvaluationViews

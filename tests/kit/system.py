@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from infra.local.processes import PROCESSES, metrics_port
 from infra.local.server import listens
 from infra.local.setup import set_up
 from tests.kit.kafka import clean_up
+from tests.kit.waiting import until
 from weir import identity
 from weir.settings import Port, Settings, environment
 from weir.stores import elasticsearch, milvus
@@ -185,23 +186,6 @@ def free_ports(host: str = "127.0.0.1") -> int:
         if all(port_is_free(host, base + port) for port in (*Port, *range(Port.METRICS, Port.METRICS + len(NAMES)))):
             return base
     raise AssertionError("no hundred free ports were found")
-
-
-async def until(condition: Callable[[], Any], *, within: float = PATIENCE, what: str = "") -> Any:
-    """Waits until the condition, which may be a coroutine function, gives something true, and returns that.
-
-    Raises:
-        AssertionError: it does not in time.
-    """
-    end = time.monotonic() + within
-    while True:
-        found = condition()
-        if isinstance(found, Awaitable):
-            found = await found
-        if found:
-            return found
-        assert time.monotonic() < end, f"waited {within:.0f} s in vain for {what or condition}"
-        await asyncio.sleep(0.1)
 
 
 async def remove(settings: Settings) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from schemas import topics
 from schemas.events import Audit, IndexVersion
-from tests.kit.pipeline import PATIENCE, Pipeline
+from tests.kit.pipeline import Pipeline
+from tests.kit.waiting import until
 from weir.blobs import Blobs
 from weir.clock import system_clock
 from weir.index.progress import progress
@@ -35,14 +35,6 @@ async def built(made: Pipeline, version: IndexVersion) -> None:
         return (await progress(made.settings, made.es, await versions(made).record(), version)).complete
 
     await until(complete, f"{version.name} to be built")
-
-
-async def until(holds: Callable[[], Awaitable[bool]], what: str, patience: float = PATIENCE) -> None:
-    for _ in range(int(patience / 0.1)):
-        if await holds():
-            return
-        await asyncio.sleep(0.1)
-    raise AssertionError(f"waited {patience:g} s in vain for {what}")
 
 
 async def audits(settings: Settings) -> list[Audit]:

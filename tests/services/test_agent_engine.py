@@ -29,7 +29,7 @@ from schemas.events import (
 )
 from tests.kit import engines
 from tests.kit.engines import engine, events, read
-from tests.kit.kafka import eventually
+from tests.kit.waiting import until
 from weir.engine.partition import FINISHED_MILLIS
 from weir.errors import Unavailable
 from weir.kafka.config import client_config
@@ -316,9 +316,9 @@ async def test_topics_that_do_not_match_are_refused(settings: Settings) -> None:
     admin = AdminClient(client_config(settings))
     name = f"{settings.prefix}agent-state"
     admin.delete_topics([name])[name].result(10)
-    await eventually(lambda: name not in admin.list_topics(timeout=10).topics)
+    await until(lambda: name not in admin.list_topics(timeout=10).topics)
     admin.create_topics([NewTopic(name, 3, 1)])[name].result(10)
-    await eventually(lambda: name in admin.list_topics(timeout=10).topics)
+    await until(lambda: name in admin.list_topics(timeout=10).topics)
     async with engine(settings) as task:
         with pytest.raises(Unavailable, match="equally many partitions"):
             await asyncio.wait_for(asyncio.shield(task), 20)

@@ -13,7 +13,7 @@ from schemas import topics
 from schemas.events import CacheFigures, Done, Failed, Filter, FilterOp, Person, Reuse, TurnOutcome, Workspace
 from tests.kit.answers import READER, Asker, turn_of
 from tests.kit.pipeline import ANSWERING, INGEST, WORKSPACE, Pipeline, pipeline
-from tests.kit.versions import until
+from tests.kit.waiting import until
 from weir.blobs import Blobs
 from weir.kafka.follow import read_all
 from weir.kafka.records import Decoder

@@ -15,7 +15,7 @@ from tests.kit.chromium import overflowing, page_of
 from tests.kit.gateway import Gateway
 from tests.kit.pipeline import WORKSPACE, Pipeline
 from tests.kit.rivers import PUBLISHER, asked, library, open_gateway
-from tests.kit.system import until
+from tests.kit.waiting import until
 
 pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="module")]
 

@@ -11,7 +11,7 @@ import pytest
 from schemas import codec, keys, topics
 from schemas.events import DocumentPublished
 from tests.kit.pipeline import WORKSPACE, Pipeline, pipeline
-from tests.kit.system import until
+from tests.kit.waiting import until
 from weir.kafka.dead_letters import replay
 from weir.kafka.follow import read_all
 

@@ -35,7 +35,7 @@ from tests.kit.rivers import (
     open_gateway,
     versions,
 )
-from tests.kit.system import until
+from tests.kit.waiting import until
 from weir.clock import system_clock
 from weir.errors import BadRequest, NotFound, SettingsError
 from weir.evaluation.compare import evaluate

@@ -15,7 +15,7 @@ from tests.kit.chromium import overflowing, page_of
 from tests.kit.gateway import Gateway
 from tests.kit.pipeline import WORKSPACE, Pipeline
 from tests.kit.rivers import PUBLISHER, WET, asked, golden_questions, golden_sets, library, open_gateway, versions
-from tests.kit.system import until
+from tests.kit.waiting import until
 from weir.clock import system_clock
 from weir.evaluation.compare import evaluate
 from weir.evaluation.sets import GoldenSet, GoldenSets

@@ -20,7 +20,8 @@ from infra.local.triton import Triton
 from schemas.events import Person
 from tests.kit.embedding_server import EmbeddingServer, embedding_server
 from tests.kit.pipeline import WORKSPACE, pipeline
-from tests.kit.versions import build, until, versions
+from tests.kit.versions import build, versions
+from tests.kit.waiting import until
 from weir.errors import BadRequest, Conflict
 from weir.index.cost import estimate
 from weir.retrieval.embed import Embedder, WrongRevision

@@ -16,7 +16,8 @@ from schemas.events import Done, Outcome, Turn
 from tests.kit.answers import Asker
 from tests.kit.embedding_server import EmbeddingServer, embedding_server
 from tests.kit.pipeline import ANSWERING, INGEST, Pipeline, pipeline
-from tests.kit.versions import build, until, versions
+from tests.kit.versions import build, versions
+from tests.kit.waiting import until
 from weir.blobs import Blobs
 from weir.index import changes
 from weir.index.record import change

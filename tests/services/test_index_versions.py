@@ -15,7 +15,8 @@ from confluent_kafka.admin import AdminClient
 from schemas import keys
 from schemas.events import Index, IndexVersion, Person
 from tests.kit.pipeline import WORKSPACE, Pipeline, pipeline
-from tests.kit.versions import audits, build, built, until, versions
+from tests.kit.versions import audits, build, built, versions
+from tests.kit.waiting import until
 from weir.errors import Conflict, NotFound, Unavailable
 from weir.index import changes, names
 from weir.index.record import change

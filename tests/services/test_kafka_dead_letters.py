@@ -10,7 +10,8 @@ import pytest
 
 from schemas import codec
 from schemas.events import ClaimCheck, DocumentPublished, Workspace
-from tests.kit.kafka import document, eventually, kafka, own_settings, publish, working
+from tests.kit.kafka import document, kafka, own_settings, publish, working
+from tests.kit.waiting import until
 from weir.errors import BadDocument, NotFound
 from weir.kafka import handlers
 from weir.kafka.dead_letters import Letter, letter, letters, replay
@@ -99,7 +100,7 @@ async def test_the_poison_of_a_batch_is_found(producer: Producer) -> None:
         await publish(producer, str(i), b"poison" if i in (3, 17) else b"fine")
     async with working(producer, Batch(parser.many)):
         got = await found(producer, 2)
-        await eventually(lambda: {r.key for r in parser.handled} == {f"w/{i}" for i in range(40) if i not in (3, 17)})
+        await until(lambda: {r.key for r in parser.handled} == {f"w/{i}" for i in range(40) if i not in (3, 17)})
     assert {x.letter.key for x in got} == {b"w/3", b"w/17"}
 
 
@@ -122,7 +123,7 @@ async def test_a_replay_has_its_old_place_and_settles_the_letter(producer: Produ
 
         parser.mended = True
         await replay(producer, again)
-        await eventually(lambda: len(parser.handled) == 2)
+        await until(lambda: len(parser.handled) == 2)
         replayed = parser.handled[1]
         assert (replayed.offset, replayed.version, replayed.attempt) == (version, version, 3)
         assert replayed.topic == f"{producer.settings.prefix}documents"
@@ -144,10 +145,10 @@ async def test_only_the_group_of_a_letter_handles_its_replay(producer: Producer)
         other.mended = True
         await publish(producer, "bad", b"poison")
         (got,) = await found(producer)
-        await eventually(lambda: len(other.handled) == 1)
+        await until(lambda: len(other.handled) == 1)
         refusing.mended = True
         await replay(producer, got)
-        await eventually(lambda: len(refusing.handled) == 1)
+        await until(lambda: len(refusing.handled) == 1)
         await asyncio.sleep(0.5)
     assert len(other.handled) == 1
 
@@ -197,13 +198,13 @@ async def test_a_lost_blob_is_given_up_after_a_while_and_found_by_a_replay(
         written = folder.rename(folder.with_name("lost"))
         folder.mkdir()
         await publish(producer, "small")
-        await eventually(lambda: len(parser.handled) == 1)
+        await until(lambda: len(parser.handled) == 1)
         (got,) = await found(producer)
         assert got.letter.code == "bad_record"
         assert "restore it there and replay the record" in got.letter.reason
         folder.rmdir()
         written.rename(folder)
         await replay(producer, got)
-        await eventually(lambda: len(parser.handled) == 2)
+        await until(lambda: len(parser.handled) == 2)
     assert parser.handled[1].version == version
     assert hidden.exists()

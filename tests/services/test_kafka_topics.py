@@ -12,7 +12,8 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 
 from schemas.events import Workspace
 from schemas.topics import CHUNKS, DOCUMENTS, EMBEDDINGS, TOPICS
-from tests.kit.kafka import clean_up, eventually, kafka, own_settings, publish, working
+from tests.kit.kafka import clean_up, kafka, own_settings, publish, working
+from tests.kit.waiting import until
 from weir.errors import Unavailable
 from weir.kafka import admin
 from weir.kafka.config import client_config
@@ -66,9 +67,9 @@ async def test_settings_that_drifted_are_corrected(tmp_path: Path) -> None:
         resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=[entry])
         (future,) = client.incremental_alter_configs([resource]).values()
         future.result(10)
-        await eventually(lambda: described(settings, [name])[name]["cleanup.policy"] == "delete")
+        await until(lambda: described(settings, [name])[name]["cleanup.policy"] == "delete")
         await admin.ensure_topics(settings, ["documents"])
-        await eventually(lambda: described(settings, [name])[name]["cleanup.policy"] == "compact")
+        await until(lambda: described(settings, [name])[name]["cleanup.policy"] == "compact")
     finally:
         clean_up(settings)
 
@@ -106,7 +107,7 @@ async def test_a_table_is_the_latest_of_every_key(producer: Producer) -> None:
         assert (table.get("a"), table.get("z")) == (workspace("a", "2"), None)
         await producer.send(topic, "b", None)
         await producer.send(topic, "d", workspace("d"))
-        await eventually(lambda: changes[-2:] == [("b", None), ("d", "")])
+        await until(lambda: changes[-2:] == [("b", None), ("d", "")])
         assert dict(table.items()) == {"a": workspace("a", "2"), "d": workspace("d")}
     finally:
         await table.close()

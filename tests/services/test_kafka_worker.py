@@ -13,7 +13,8 @@ from confluent_kafka import ConsumerGroupTopicPartitions
 from confluent_kafka.admin import AdminClient
 from opentelemetry import trace
 
-from tests.kit.kafka import document, eventually, kafka, own_settings, publish, working
+from tests.kit.kafka import document, kafka, own_settings, publish, working
+from tests.kit.waiting import until
 from weir import telemetry
 from weir.errors import BadDocument, Unavailable
 from weir.kafka.config import client_config
@@ -60,7 +61,7 @@ async def test_records_of_a_key_come_in_order_and_one_at_a_time(producer: Produc
     async with working(producer, Each(handle, concurrency=16)):
         for i in range(300):
             producer.post(f"{producer.settings.prefix}documents", f"w/{i % 7}", document(str(i % 7), str(i).encode()))
-        await eventually(lambda: sum(map(len, seen.values())) == 300)
+        await until(lambda: sum(map(len, seen.values())) == 300)
         await asyncio.wait_for(until_committed(producer, 300), 10)
     assert seen == {f"w/{k}": [str(i).encode() for i in range(300) if i % 7 == k] for k in range(7)}
 
@@ -80,7 +81,7 @@ async def test_a_record_that_waits_for_a_server_holds_only_its_own_key(producer:
         await publish(producer, "stuck", b"2")
         for i in range(50):
             await publish(producer, f"free-{i}")
-        await eventually(lambda: len(done) == 50)
+        await until(lambda: len(done) == 50)
         await asyncio.sleep(0.3)
         assert (await asyncio.to_thread(committed, producer)).get(place.partition, 0) <= place.offset
         server.set()
@@ -96,7 +97,7 @@ async def test_a_tombstone_is_handled_as_one(producer: Producer) -> None:
 
     async with working(producer, Each(handle)):
         await producer.send(f"{producer.settings.prefix}documents", "w/gone", None)
-        await eventually(lambda: seen)
+        await until(lambda: seen)
     assert (seen[0].event, seen[0].value, seen[0].key) == (None, None, "w/gone")
 
 
@@ -110,7 +111,7 @@ async def test_a_large_record_arrives_whole(producer: Producer) -> None:
     async with working(producer, Batch(_each(handle))):
         await publish(producer, "large", content)
         await publish(producer, "large", b"after")
-        await eventually(lambda: len(seen) == 2)
+        await until(lambda: len(seen) == 2)
     assert [r.event.content for r in seen if r.event] == [content, b"after"]
 
 
@@ -133,7 +134,7 @@ async def test_a_batch_holds_all_that_is_there(producer: Producer) -> None:
         for i in range(500):
             producer.post(f"{producer.settings.prefix}documents", f"w/{i}", document(str(i)))
         await producer.flush()
-        await eventually(lambda: sizes)
+        await until(lambda: sizes)
         await asyncio.sleep(0.5)
         go.set()
         await asyncio.wait_for(until_committed(producer, 500), 10)
@@ -169,7 +170,7 @@ async def test_a_handler_may_hold_records_open_while_others_finish(producer: Pro
     async with working(producer, Each(handle, concurrency=None, ordered=False)):
         for i in range(20):
             await publish(producer, "same key", str(i).encode())
-        await eventually(lambda: len(started) == 20)
+        await until(lambda: len(started) == 20)
         assert started == [str(i) for i in range(20)]
         await asyncio.sleep(0.3)
         assert sum((await asyncio.to_thread(committed, producer)).values()) == 0
@@ -189,7 +190,7 @@ async def test_held_records_do_not_hold_a_hand_over(producer: Producer) -> None:
 
     async with working(producer, Each(handle, concurrency=None, ordered=False, drain=False)) as worker:
         await publish(producer, "open")
-        await eventually(lambda: worker.in_flight == 1)
+        await until(lambda: worker.in_flight == 1)
         since = time.monotonic()
     assert time.monotonic() - since < 1.5
     assert cancelled == ["w/open"]
@@ -208,7 +209,7 @@ async def test_too_much_in_flight_stops_the_reading_and_not_the_session(producer
         for i in range(3000):
             producer.post(f"{producer.settings.prefix}documents", f"w/{i}", document(str(i)))
         await producer.flush()
-        await eventually(lambda: worker.in_flight >= 100)
+        await until(lambda: worker.in_flight >= 100)
         await asyncio.sleep(8)  # longer than the session's time-out of 6 s
         assert worker.in_flight <= 100 + 501
         go.set()
@@ -237,12 +238,12 @@ async def test_a_partition_that_left_while_reading_had_stopped_is_read_when_it_c
     limited = Each(hold, concurrency=None, ordered=False, drain=False)
     async with working(producer, limited, max_in_flight=100) as worker:
         sent = await send(*map(str, range(2000)))
-        await eventually(lambda: worker.in_flight >= 100)
+        await until(lambda: worker.in_flight >= 100)
         async with working(producer, Each(handle)):
-            await eventually(lambda: len(second) > 100)
+            await until(lambda: len(second) > 100)
         go.set()
         sent |= await send(*map(str, range(2000, 2200)))
-        await eventually(lambda: first | second >= sent)
+        await until(lambda: first | second >= sent)
         await asyncio.wait_for(until_committed(producer, 2200), 10)
 
 
@@ -263,11 +264,11 @@ async def test_partitions_move_to_a_second_worker_with_nothing_lost_or_doubled(p
 
     async with working(producer, handler("first")):
         feeding = asyncio.create_task(feed())
-        await eventually(lambda: len(seen["first"]) > 100)
+        await until(lambda: len(seen["first"]) > 100)
         async with working(producer, handler("second")):
-            await eventually(lambda: len(seen["second"]) > 100)
+            await until(lambda: len(seen["second"]) > 100)
             await feeding
-            await eventually(lambda: len(seen["first"]) + len(seen["second"]) >= 1500)
+            await until(lambda: len(seen["first"]) + len(seen["second"]) >= 1500)
         await asyncio.wait_for(until_committed(producer, 1500), 10)
     assert sorted(seen["first"] + seen["second"]) == sorted(f"w/{i}" for i in range(1500))
 
@@ -290,7 +291,7 @@ async def test_hooks_frame_the_stay_of_a_partition(producer: Producer) -> None:
         events.append("finished")
 
     async with working(producer, Each(handle), on_assigned=assigned, on_revoked=revoked):
-        await eventually(lambda: "handled" in events)
+        await until(lambda: "handled" in events)
     assert events == ["assigned 4", "handled", "finished", "revoked 4"]
 
 
@@ -304,7 +305,7 @@ async def test_a_worker_stops_at_once_although_records_wait_for_their_next_try(p
     await publish(producer, "a")
     for handler in (Each(each), Batch(batch)):
         async with working(producer, handler) as worker:
-            await eventually(partial(_reads_one, worker))
+            await until(partial(_reads_one, worker))
             await asyncio.sleep(0.2)
             since = time.monotonic()
         assert time.monotonic() - since < 3
@@ -323,7 +324,7 @@ async def test_an_error_in_a_hook_ends_the_worker_with_that_error(producer: Prod
 
     with pytest.raises(Unavailable, match="the state cannot be read"):
         async with working(producer, Each(handle), on_assigned=assigned) as worker:
-            await eventually(lambda: hasattr(worker, "_crash") and worker._crash.done())
+            await until(lambda: hasattr(worker, "_crash") and worker._crash.done())
 
 
 async def test_a_trace_goes_on_through_the_headers(producer: Producer) -> None:
@@ -337,7 +338,7 @@ async def test_a_trace_goes_on_through_the_headers(producer: Producer) -> None:
     async with working(producer, Each(handle)):
         with telemetry.span("question") as span:
             await publish(producer, "first")
-        await eventually(lambda: len(seen) == 2)
+        await until(lambda: len(seen) == 2)
     assert seen == [span.get_span_context().trace_id] * 2
 
 
@@ -353,7 +354,7 @@ async def test_a_slow_document_is_given_its_time_before_a_hand_over(producer: Pr
     async with working(producer, Each(handle, concurrency=None)) as worker:
         await publish(producer, "slow")
         await publish(producer, "too slow")
-        await eventually(lambda: worker.in_flight == 2)
+        await until(lambda: worker.in_flight == 2)
     assert handled == ["w/slow"]
     assert sum((await asyncio.to_thread(committed, producer)).values()) == 1
 

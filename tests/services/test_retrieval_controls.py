@@ -17,7 +17,7 @@ from tests.kit.agreements import ADMIN, LAWYER, PUBLISHER, agreements
 from tests.kit.answers import READER
 from tests.kit.gateway import Gateway
 from tests.kit.pipeline import WORKSPACE, Pipeline
-from tests.kit.system import until
+from tests.kit.waiting import until
 from weir.errors import Unavailable
 from weir.retrieval.pipeline import Retriever
 

@@ -14,9 +14,9 @@ import pytest
 
 from schemas.events import AgentCommand, AgentEvent, CallOutcome, Effect, EffectStatus, Risk, ToolReturned
 from tests.kit import engines, tool_workers
-from tests.kit.kafka import eventually
 from tests.kit.monkey import Crew
 from tests.kit.tool_workers import Act, Look, command, recorded
+from tests.kit.waiting import until
 from weir.kafka import admin
 from weir.kafka.producer import Producer
 from weir.settings import Settings
@@ -191,7 +191,7 @@ async def test_the_first_of_two_attempts_is_never_marked_over_the_second(stage: 
 async def test_a_worker_frozen_after_its_intent_and_replaced_begins_nothing(stage: Stage) -> None:
     stage.start(0, point="after intent", action="freeze")
     await stage.act("t1")
-    await eventually(stage.flag.exists)
+    await until(stage.flag.exists)
     stage.start(1)
     assert (await stage.outcome("t1", within=TAKEN_OVER)).outcome is CallOutcome.UNKNOWN
     stage.crew.signal(0, signal.SIGCONT)
@@ -203,7 +203,7 @@ async def test_a_worker_frozen_in_its_effect_does_it_once_and_a_person_is_asked(
     stage.kind = "reconciles"
     stage.start(0, point="before effect", action="freeze")
     await stage.act("t1")
-    await eventually(stage.flag.exists)
+    await until(stage.flag.exists)
     stage.start(1)
     assert (await stage.outcome("t1", within=TAKEN_OVER)).outcome is CallOutcome.UNKNOWN
     stage.crew.signal(0, signal.SIGCONT)
@@ -217,7 +217,7 @@ async def test_a_worker_frozen_in_its_effect_does_it_once_and_a_person_is_asked(
 async def test_a_worker_frozen_between_its_offsets_and_the_commit_loses_no_effect(stage: Stage) -> None:
     stage.start(0, point="before commit", action="freeze")
     await stage.act("t1")
-    await eventually(stage.flag.exists)
+    await until(stage.flag.exists)
     stage.start(1)
     outcome = await stage.outcome("t1", within=TAKEN_OVER)
     stage.crew.signal(0, signal.SIGCONT)

@@ -12,7 +12,7 @@ from confluent_kafka import Producer as PlainProducer
 from schemas import codec, keys, topics
 from schemas.events import DocumentPublished, Person, Turn, TurnOutcome
 from tests.kit.pipeline import PATIENCE, WORKSPACE, Pipeline, pipeline
-from tests.kit.system import until
+from tests.kit.waiting import until
 from weir.errors import Unavailable
 from weir.kafka.config import producer_config, transactional_config
 from weir.views.documents import DocumentView, view_index

@@ -19,7 +19,8 @@ import aiohttp
 import pytest
 
 from tests.kit.listener import Heard, Listener
-from tests.kit.system import System, system, until
+from tests.kit.system import System, system
+from tests.kit.waiting import until
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(600)]
 
