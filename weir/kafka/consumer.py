@@ -84,7 +84,7 @@ class ConsumerThread:
         self._lag_at = 0.0
         # A record ends the wait at once; only a new assignment may wait for all of it. At 50 ms the empty answers to a
         # dozen idle workers cost the broker a tenth of a core.
-        config = consumer_config(settings, group, fetch_wait_max_ms=200, enable_partition_eof=True)
+        config = consumer_config(settings, group, fetch_wait_max_ms=500, enable_partition_eof=True)
         config |= {"error_cb": self._error, "on_commit": self._committed}
         if ahead:
             # A command is seen when it is produced and not when its transaction ends.

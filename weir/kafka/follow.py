@@ -29,7 +29,7 @@ def open_all(settings: Settings, topic: str, since: int | None = None) -> tuple[
         Unavailable: Kafka does not answer, or there is no such topic.
     """
     config = consumer_config(settings, f"{settings.prefix}{settings.process or 'reader'}", enable_partition_eof=True,
-                             fetch_wait_max_ms=200)
+                             fetch_wait_max_ms=500)
     client = Consumer(config, logger=logging.getLogger("librdkafka"))
     until = time.monotonic() + START_SECONDS
     while True:
