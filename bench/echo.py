@@ -82,12 +82,16 @@ def waves(number: int, tool: str = "echo") -> Plan:
 
 
 class Reader(threading.Thread):
-    """Gives `sink` every record of a topic, from its end or its beginning, until closed; groups have no part in it."""
+    """Gives `sink` every record of a topic, from its end or its beginning, until closed; groups have no part in it.
+
+    Args:
+        after: called when `sink` has had all that was there.
+    """
 
     def __init__(self, settings: Settings, topic: str, sink: Callable[[Message], Any], *, committed: bool = True,
-                 beginning: bool = False) -> None:
+                 beginning: bool = False, after: Callable[[], Any] = lambda: None) -> None:
         super().__init__(name=f"read-{topic}", daemon=True)
-        self._sink = sink
+        self._sink, self._after = sink, after
         config = consumer_config(settings, f"{settings.prefix}bench", fetch_wait_max_ms=200, fetch_queue_backoff_ms=5,
                                  fetch_error_backoff_ms=5, isolation_level="read_committed" if committed
                                  else "read_uncommitted")
@@ -106,6 +110,7 @@ class Reader(threading.Thread):
             for message in (first, *self._client.consume(500, 0)):
                 if message.error() is None and message.value() is not None:
                     self._sink(message)
+            self._after()
         self._client.close()
 
     def close(self) -> None:
@@ -132,28 +137,32 @@ class Echo:
         self._plan, self._called, self._outcome, self._clock = plan, called, outcome, clock
         self._delay = delay
         self._seen: set[tuple[str, int]] = set()
+        self._replies: list[AgentEvent] = []
         self.repeated = 0
         """Commands that came again."""
         self._lock = threading.RLock()
         self._producer = Producer(producer_config(settings), logger=logging.getLogger("librdkafka"))
         self._readers = [
-            Reader(settings, topics.AGENT_COMMANDS.named(settings.prefix), self._command, committed=committed),
-            Reader(settings, topics.AGENT_EFFECTS.named(settings.prefix), self._command)]
+            Reader(settings, topics.AGENT_COMMANDS.named(settings.prefix), self._command, committed=committed,
+                   after=self._tell),
+            Reader(settings, topics.AGENT_EFFECTS.named(settings.prefix), self._command, after=self._tell)]
 
-    def send(self, event: AgentEvent) -> None:
-        """Puts an event on the log."""
+    def send(self, *events: AgentEvent) -> None:
+        """Puts events on the log."""
+        records = [(codec.encode(event), event.task.encode()) for event in events]
         with self._lock:
-            self._produce(event)
+            for value, key in records:
+                self._produce(value, key)
             self._producer.poll(0)
 
-    def _produce(self, event: AgentEvent) -> None:
+    def _produce(self, value: bytes, key: bytes) -> None:
         def arrived(error: KafkaError | None, message: Message) -> None:
             # As a real worker: what the broker did not take while it was away is sent again. Without a poll: inside the
             # callback of another one it aborts the process.
             if error is not None:
-                self._produce(event)
+                self._produce(value, key)
 
-        self._producer.produce(self._events, codec.encode(event), event.task.encode(), on_delivery=arrived)
+        self._producer.produce(self._events, value, key, on_delivery=arrived)
 
     def poll(self) -> None:
         """Learns what became of what was sent, where nothing is being sent."""
@@ -175,14 +184,19 @@ class Echo:
             self._called(command, now)
             reply = ToolReturned(command=command.command, attempt=command.attempt, outcome=self._outcome(command),
                                  content=body.arguments)
+        event = AgentEvent(task=command.task, event=f"{command.command}/{command.attempt}", at=self._clock(),
+                           body=reply)
         if self._delay:
-            threading.Timer(self._delay, self._reply, [command, reply]).start()
+            threading.Timer(self._delay, self.send, [event]).start()
         else:
-            self._reply(command, reply)
+            with self._lock:
+                self._replies.append(event)
 
-    def _reply(self, command: AgentCommand, reply: Any) -> None:
-        self.send(AgentEvent(task=command.task, event=f"{command.command}/{command.attempt}", at=self._clock(),
-                             body=reply))
+    def _tell(self) -> None:
+        """All replies at once: one by one they would travel in as many requests."""
+        with self._lock:
+            replies, self._replies = self._replies, []
+        self.send(*replies)
 
     def close(self) -> None:
         for reader in self._readers:

@@ -5,7 +5,7 @@ Nothing outside a transition ever sees a draft. Its lists are those of the snaps
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any
@@ -111,7 +111,8 @@ class Draft:
         check_call(call.status, status)
         if status in SETTLED:  # nobody reads its arguments any more, and a snapshot is small
             changes["arguments"] = ""
-        call = replace(call, status=status, **changes)
+        # As `dataclasses.replace`, in a third of its time: it was two fifths of what a transition costs.
+        call = Call(**{**dict(zip(CALL_FIELDS, _call_values(call), strict=True)), "status": status, **changes})
         self.calls = [*self.calls[:position], call, *self.calls[position + 1:]]
         return call
 
@@ -144,7 +145,8 @@ class Draft:
 
 
 FIELDS = tuple(field.name for field in fields(AgentState))
-_values = attrgetter(*FIELDS)
+CALL_FIELDS = tuple(field.name for field in fields(Call))
+_values, _call_values = attrgetter(*FIELDS), attrgetter(*CALL_FIELDS)
 
 
 def open_draft(state: AgentState, event: AgentEvent, place: Place) -> Draft:

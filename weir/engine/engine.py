@@ -34,6 +34,11 @@ log = telemetry.logger(__name__)
 
 OFFSET = "!offset/"
 FINISHED = "!finished/"
+COMMANDS = 64
+"""Most commands that are given to the library at once. It sends whatever it has whenever it can, so that records which
+come to it one by one, with the work of an event in between, travel in requests of two or three."""
+Out = tuple[str, bytes | None, bytes, int, Any]
+"""Topic, value, key, partition (-1: the key's) and headers of a record."""
 DUE = "due"
 """Header of a snapshot: when its task wants to be woken, in milliseconds since the epoch."""
 
@@ -77,6 +82,10 @@ class Engine:
         self._ended: list[tuple[Partition, str, EngineMark]] = []
         self._fired: list[tuple[Partition, str, int, Future[Any]]] = []
         self._counted: Counter[tuple[str, str]] = Counter()
+        self._ahead: list[Out] = []
+        """Commands, which are read before they are committed."""
+        self._held: list[Out] = []
+        """What is seen by nobody before the commit, and therefore sent with it: in one request a partition."""
         self.events, self.state, self._commands, self._effects, self._decisions, self._replies, self._usage, \
             self._results = (topic.named(settings.prefix) for topic in (
                 topics.AGENT_EVENTS, topics.AGENT_STATE, topics.AGENT_COMMANDS, topics.AGENT_EFFECTS, topics.DECISIONS,
@@ -94,6 +103,8 @@ class Engine:
         self._moved.clear()
         self._ended.clear()
         self._counted.clear()
+        self._ahead.clear()
+        self._held.clear()
 
     def load(self, messages: Sequence[Message]) -> None:
         for message in messages:
@@ -152,6 +163,8 @@ class Engine:
                 continue
             self._counted["event", type(event.body).__name__] += 1
             urgent |= self._follow(transition, part, event, _trace(message))
+            if len(self._ahead) >= COMMANDS:
+                self.release()
         return urgent
 
     def _event(self, message: Message, part: Partition) -> AgentEvent | None:
@@ -169,25 +182,25 @@ class Engine:
         telemetry.DEAD_LETTERS.labels("streams.agents", given_up.code).inc()
 
     def _follow(self, what: Transition, part: Partition, event: AgentEvent, trace: Any) -> bool:
-        """Produces what follows from a transition; whether somebody waits for its commit."""
+        """Writes down what follows from a transition; whether somebody waits for its commit."""
         task = event.task.encode()
         for command in what.commands:
             self._count_step(command.body)
-            self._produce(self._commands, task, command, trace)
+            self._ahead.append(self._out(self._commands, task, codec.encode(command), trace))
         if not (what.effects or what.decisions or what.replies or what.usage or what.result):
             return False
         for command in what.effects:
             self._count_step(command.body)
-            self._produce(self._effects, task, command, trace)
+            self._hold(self._effects, task, command, trace)
         for decision in what.decisions:
-            self._produce(self._decisions, decision.approval.encode(), decision, trace)
+            self._hold(self._decisions, decision.approval.encode(), decision, trace)
         for reply in what.replies:
-            self._produce(self._replies, task, reply, trace)
+            self._hold(self._replies, task, reply, trace)
         for usage in what.usage:
-            self._produce(self._usage, usage.subject.encode(), usage, trace)
+            self._hold(self._usage, usage.subject.encode(), usage, trace)
         if what.result is not None:
             self._counted["result", what.result.outcome.value] += 1
-            self._produce(self._results, task, what.result, trace)
+            self._hold(self._results, task, what.result, trace)
             self._ended.append((part, event.task, EngineMark(offset=(part.offset or 1) - 1, at=event.at)))
         return bool(what.effects or what.decisions or what.replies or what.result)
 
@@ -195,18 +208,26 @@ class Engine:
         if isinstance(body, CallTool):
             self._counted["step", body.risk.value] += 1
 
-    def _produce(self, topic: str, key: bytes, event: Any, trace: Any) -> None:
-        self._send(topic, key, codec.encode(event), trace)
+    def _hold(self, topic: str, key: bytes, event: Any, trace: Any) -> None:
+        self._held.append(self._out(topic, key, codec.encode(event), trace))
 
-    def _send(self, topic: str, key: bytes, value: bytes | None, headers: Any = None, partition: int = -1) -> None:
+    def _out(self, topic: str, key: bytes, value: bytes | None, headers: Any = None, partition: int = -1) -> Out:
         if value is not None and len(value) > self._limit:
             value = self._edges.claim(value)
-        while True:
-            try:
-                self._producer.produce(topic, value, key, partition, headers=headers)
-                return
-            except BufferError:
-                self._producer.poll(0.1)
+        return topic, value, key, partition, headers
+
+    def release(self) -> None:
+        self._produce(self._ahead)
+
+    def _produce(self, records: list[Out]) -> None:
+        for topic, value, key, partition, headers in records:
+            while True:
+                try:
+                    self._producer.produce(topic, value, key, partition, headers=headers)
+                    break
+                except BufferError:
+                    self._producer.poll(0.1)
+        records.clear()
 
     def finish(self) -> dict[int, int]:
         """Writes the snapshots of what has changed, then each partition's offset and what has finished."""
@@ -215,20 +236,23 @@ class Engine:
             part = self._parts[number]
             assert part.offset is not None
             for task, snapshot, due in part.table.changes():
-                self._send(self.state, task.encode(), snapshot, [(DUE, b"%d" % due)] if due else None, number)
+                headers = [(DUE, b"%d" % due)] if due else None
+                self._held.append(self._out(self.state, task.encode(), snapshot, headers, number))
             for task in part.forgotten():
-                self._send(self.state, (FINISHED + task).encode(), None, None, number)
+                self._held.append(self._out(self.state, (FINISHED + task).encode(), None, None, number))
             self._mark(part, f"{OFFSET}{number}", EngineMark(offset=part.offset, at=self._clock()))
             moved[number] = part.offset
         for part, task, mark in self._ended:
             self._mark(part, FINISHED + task, mark)
+        self.release()
+        self._produce(self._held)
         self._ended.clear()
         self._moved.clear()
         self._tell()
         return moved
 
     def _mark(self, part: Partition, key: str, mark: EngineMark) -> None:
-        self._send(self.state, key.encode(), codec.encode(mark), None, part.number)
+        self._held.append(self._out(self.state, key.encode(), codec.encode(mark), None, part.number))
 
     def _tell(self) -> None:
         families = {"event": metrics.EVENTS, "step": metrics.STEPS, "result": metrics.RESULTS}

@@ -32,6 +32,9 @@ IDLE_SECONDS = 0.2
 HURRY_SECONDS = 0.05
 """Least time between two commits that somebody waits for: under load a batch in five would hold something urgent, and a
 commit costs as much as forty records."""
+WORKING = 8.0
+"""Times as long as the last commit took is what is left for work before the next that somebody waits for: a commit of
+hundreds of snapshots would else be followed by another at once, with the snapshots of the same tasks."""
 FEW = 14
 """A transaction of so few records is committed at once all the same: nobody else is there to be slowed down. A task of
 ten steps fits, so that a lone one does not wait at its end."""
@@ -56,7 +59,11 @@ class Work(Protocol):
         """
 
     def handle(self, messages: Sequence[Message]) -> bool:
-        """Works on records of the input and produces; True where somebody waits for the commit."""
+        """Works on records of the input; True where somebody waits for the commit. What follows from them may be held
+        back until `release` or `finish`."""
+
+    def release(self) -> None:
+        """Produces what `handle` holds back."""
 
     def finish(self) -> dict[int, int]:
         """Produces what belongs at a transaction's end; the next input offset of each partition that moved."""
@@ -108,7 +115,7 @@ class Loop:
         self._records = 0
         """In the open transaction."""
         self._deadline = 0.0
-        self._last_commit = 0.0
+        self._last_commit = self._commit_seconds = 0.0
         self.busy_since = 0.0
         """Since when a transaction is being ended, by `time.monotonic`; 0 while none is. Another thread may look."""
 
@@ -144,6 +151,7 @@ class Loop:
             if message is not None:
                 self._take([message])
                 self._take(self._consumer.consume(READ_AHEAD, 0))
+                self._release()
             if self._open and time.monotonic() >= self._deadline:
                 self._commit()
             self._work.wake()
@@ -175,12 +183,19 @@ class Loop:
             urgent = self._work.handle(ours)
         except KafkaException as e:
             raise _abortable(e) from e
-        # Delivery reports: without their being taken the producer's queue fills.
-        self._producer.poll(0)
         self._records += len(ours)
         if urgent:
-            soon = 0.0 if self._records <= FEW else self._last_commit + HURRY_SECONDS
+            soon = 0.0 if self._records <= FEW else self._last_commit + max(HURRY_SECONDS,
+                                                                            WORKING * self._commit_seconds)
             self._deadline = min(self._deadline, max(time.monotonic(), soon))
+
+    def _release(self) -> None:
+        try:
+            self._work.release()
+        except KafkaException as e:
+            raise _abortable(e) from e
+        # Delivery reports: without their being taken the producer's queue fills.
+        self._producer.poll(0)
 
     def _expected(self, message: Message) -> bool:
         if (error := message.error()) is not None:
@@ -235,7 +250,8 @@ class Loop:
             self.busy_since = 0.0
         self._open = False
         self._last_commit = time.monotonic()
-        self._committed(self._last_commit - began)
+        self._commit_seconds = self._last_commit - began
+        self._committed(self._commit_seconds)
 
     def _commit_or_abort(self) -> None:
         """Before partitions leave: what cannot be committed comes again to whoever has them next."""
