@@ -141,7 +141,10 @@ class Echo:
         self.repeated = 0
         """Commands that came again."""
         self._lock = threading.RLock()
-        self._producer = Producer(producer_config(settings), logger=logging.getLogger("librdkafka"))
+        # A broker that is killed may be away for longer than the 15 s that Weir's producers give it. A real worker
+        # hears of that and begins anew; here nobody would.
+        self._producer = Producer(producer_config(settings, delivery_timeout_ms=120_000),
+                                  logger=logging.getLogger("librdkafka"))
         self._readers = [
             Reader(settings, topics.AGENT_COMMANDS.named(settings.prefix), self._command, committed=committed,
                    after=self._tell),

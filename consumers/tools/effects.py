@@ -153,7 +153,7 @@ class Effects:
         self._throttle(room)
         message = self._consumer.poll(self._patience())
         # consume() with a time-out waits for all it was asked for; with none it takes what is there.
-        more = self._consumer.consume(max(1, room - 1), 0) if message is not None else []
+        more = self._consumer.consume(room - 1, 0) if message is not None and room > 1 else []
         # Only now: the second call may have handed partitions over, and what the first returned is read again then.
         arrived, moved = self._take([message, *more] if message is not None else [])
         self._commit(arrived, moved, self._stepped())

@@ -86,3 +86,19 @@ def test_an_offset_that_does_not_rise_is_refused() -> None:
     offsets.read(5)
     with pytest.raises(ValueError, match="offset 5 was read after 5"):
         offsets.read(5)
+    offsets.finish(5)
+    with pytest.raises(ValueError, match="offset 3 was read after 5"):
+        offsets.read(3)
+    offsets.ended(8)
+    with pytest.raises(ValueError, match="offset 6 was read after 7"):
+        offsets.read(6)
+    assert offsets.position == 8
+
+
+def test_an_end_that_was_passed_already_changes_nothing() -> None:
+    offsets = Offsets()
+    offsets.read(7)
+    offsets.ended(7)
+    assert offsets.position is None
+    offsets.finish(7)
+    assert offsets.position == 8

@@ -15,7 +15,8 @@ class Offsets:
         self._read: deque[int] = deque()
         self._finished: set[int] = set()
         self._position: int | None = None
-        self._end = 0
+        self._next = 0
+        """Before this offset everything was read."""
 
     def read(self, offset: int) -> None:
         """A record was read. Offsets rise; gaps (compaction, transaction markers) are normal.
@@ -23,8 +24,9 @@ class Offsets:
         Raises:
             ValueError: the offset does not rise.
         """
-        if self._read and offset <= self._read[-1]:
-            raise ValueError(f"offset {offset} was read after {self._read[-1]}")
+        if offset < self._next:
+            raise ValueError(f"offset {offset} was read after {self._next - 1}")
+        self._next = offset + 1
         self._read.append(offset)
 
     def finish(self, offset: int) -> None:
@@ -33,7 +35,7 @@ class Offsets:
         while self._read and self._read[0] in self._finished:
             first = self._read.popleft()
             self._finished.remove(first)
-            self._position = self._read[0] if self._read else max(first + 1, self._end)
+            self._position = self._read[0] if self._read else self._next
 
     def ended(self, offset: int) -> None:
         """Every record before `offset` was read: the partition ends here.
@@ -41,9 +43,9 @@ class Offsets:
         What lies between the last record and the end (a transaction's marker, say) holds nothing that must be read
         again, so that a group that has done everything is seen to be at the end.
         """
-        self._end = offset
+        self._next = max(self._next, offset)
         if not self._read:
-            self._position = max(self._position or 0, offset)
+            self._position = self._next
 
     @property
     def position(self) -> int | None:

@@ -104,6 +104,8 @@ class Worker:
     # -- called by the thread, on the loop ------------------------------------------------------------------------
 
     def feed(self, items: list[Item]) -> None:
+        if self._crash.done():
+            return
         try:
             for item in items:
                 item.assignment.offsets.read(item.offset)
@@ -113,7 +115,8 @@ class Worker:
             self.crashed(Unavailable(f"{items[0].assignment.partition}: {e}; restart the process"))
 
     def ended(self, ends: list[tuple[Assignment, int]]) -> None:
-        for assignment, offset in ends:
+        # After a crash in `feed` some of what was read was never taken in.
+        for assignment, offset in ends if not self._crash.done() else ():
             assignment.offsets.ended(offset)
             self._move(assignment)
 
