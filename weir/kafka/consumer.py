@@ -126,8 +126,9 @@ class ConsumerThread:
         message = self._client.poll(POLL_SECONDS)
         if message is not None:
             self._hand([message])
-            # consume() with a time-out waits for all it was asked for; with none it takes what is there.
-            self._hand(self._client.consume(READ_AHEAD, 0))
+            if not self._full:
+                # consume() with a time-out waits for all it was asked for; with none it takes what is there.
+                self._hand(self._client.consume(READ_AHEAD, 0))
         offer: dict[Assignment, int] = {}
         while self.offers:
             offer |= self.offers.popleft()
@@ -162,12 +163,16 @@ class ConsumerThread:
         if ends:
             self._tell(self._owner.ended, ends)
 
-    def _mind_limits(self) -> None:
-        records, size = self._read - self.left, self._read_bytes - self.left_bytes
+    @property
+    def _full(self) -> bool:
         most, most_bytes = self._limits
-        if records >= most or size >= most_bytes:
+        return self._read - self.left >= most or self._read_bytes - self.left_bytes >= most_bytes
+
+    def _mind_limits(self) -> None:
+        most, most_bytes = self._limits
+        if self._full:
             self._pausing.pause()
-        elif records <= most * 3 // 4 and size <= most_bytes * 3 // 4:
+        elif self._read - self.left <= most * 3 // 4 and self._read_bytes - self.left_bytes <= most_bytes * 3 // 4:
             self._pausing.resume()
 
     def _commit(self, offer: dict[Assignment, int], *, wait: bool) -> None:
