@@ -97,7 +97,7 @@ async def page(chromium: Browser, here: Gateway, path: str = "/", *, tolerated: 
     try:
         await made.goto(here.url + path)
         yield made
-        assert (foreign, problems) == ([], [])
+        assert not foreign and not problems, f"other hosts: {foreign}; problems: {problems}"
     finally:
         await context.close()
 
