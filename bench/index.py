@@ -41,7 +41,7 @@ from weir.index.versions import Versions
 from weir.kafka.follow import read_all
 from weir.kafka.producer import Producer
 from weir.kafka.records import Decoder
-from weir.retrieval.dense import VectorCollection
+from weir.retrieval.dense import WHOLE_CHUNK, VectorCollection
 from weir.retrieval.embed import Embedder
 from weir.retrieval.embedders import embedder
 from weir.retrieval.recipe import Recipe
@@ -291,13 +291,14 @@ def filters(share: float) -> list[Filter]:
 
 
 async def exact(bench: Bench, version: IndexVersion) -> tuple[list[str], list[int], npt.NDArray[np.float32]]:
-    """Chunk, place and vector of every row of the workspace."""
+    """Id, place and vector of every chunk of the workspace as a whole."""
     ids, places, vectors = list[str](), list[int](), list[npt.NDArray[np.float32]]()
     for place in range(100):
         rows = await bench.milvus.run("reading vectors", lambda client, place=place: client.query(  # type: ignore[misc]  # bound now
-            version.collection, output_fields=["chunk", "window", "vector"], limit=16_000, filter=(
-                f'workspace == "{token(bench.workspace)}" and metadata["n{token("place")}"] == {float(place)!r}')))
-        ids += [f"{row['chunk']}/{row['window']}" for row in rows]
+            version.collection, output_fields=["chunk", "vector"], limit=16_000, filter=(
+                f'workspace == "{token(bench.workspace)}" and window <= {WHOLE_CHUNK} and '
+                f'metadata["n{token("place")}"] == {float(place)!r}')))
+        ids += [row["chunk"] for row in rows]
         places += [place] * len(rows)
         vectors += [np.asarray(row["vector"], np.float32) for row in rows]
     return ids, places, np.array(vectors)
@@ -308,7 +309,7 @@ async def filtered(bench: Bench, count: int) -> None:
     version = bench.indexes.live()
     ids, places, vectors = await exact(bench, version)
     if len(ids) < count:
-        raise Conflict(f"only {len(ids)} vectors of {count} passages were read for the exact search")
+        raise Conflict(f"only {len(ids)} of {count} passages were read for the exact search")
     model = embedder(bench.settings, version)
     asked = await model.embed(bench.questions)
     await model.close()
@@ -319,16 +320,17 @@ async def filtered(bench: Bench, count: int) -> None:
         allowed = np.array([share == 1 or place < round(share * 100) for place in places])
         scores = np.where(allowed, asked @ vectors.T, -2.0)
         rules = milvus_filter(bench.workspace, READER, filters(share))
-        found = [(await collection.search(vector, rules, recipe.rows)).chunks for vector in asked]
+        found = [(await collection.search(vector, rules, recipe.depth, recipe.windows)).chunks for vector in asked]
         for top in (TOP, recipe.depth):
             best = [np.argsort(-row)[:min(top, int(allowed.sum()))] for row in scores]
-            hits = [ids[i].partition("/")[0] in chunks for chunks, row in zip(found, best, strict=True) for i in row]
+            hits = [ids[i] in chunks and chunks[ids[i]].chunk is not None
+                    for chunks, row in zip(found, best, strict=True) for i in row]
             recalls[share, top] = float(np.mean(hits))
         body = [{"field": f.field, "op": f.op.value, "values": f.values} for f in filters(share)]
         await bench.searches(WARM_UP // 3, body)
         millis[share] = await bench.searches(QUESTIONS // 2, body)
     plain = percentile(millis[1.0], 50)
-    show(f"Searches over {len(ids):,} vectors, {count:,} passages", [
+    show(f"Searches over {len(ids):,} passages", [
         "selectivity", "p50 ms", "p95 ms", "p50 over unfiltered", f"recall of the best {TOP}",
         f"of the best {recipe.depth}"], [
         [f"{share:.0%}", percentile(millis[share], 50), percentile(millis[share], 95),

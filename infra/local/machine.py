@@ -16,6 +16,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -249,13 +250,19 @@ def port_owner(port: int) -> tuple[int | None, str]:
             if fields[3] == "0A" and int(fields[1].rsplit(":", 1)[1], 16) == port:
                 inodes.add(f"socket:[{fields[9]}]")
     for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if any(str(fd.readlink()) in inodes for fd in (process / "fd").iterdir()):
+        with suppress(OSError):
+            if any(_target(fd) in inodes for fd in (process / "fd").iterdir()):
                 name = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
                 return int(process.name), f"process {process.name} (`{name[:60]}`)"
-        except OSError:
-            continue
     return None, "another user's process"
+
+
+def _target(fd: Path) -> str | None:
+    """What a file descriptor of some process is; None where it was closed since it was listed."""
+    try:
+        return str(fd.readlink())
+    except FileNotFoundError:
+        return None
 
 
 def problems(plan: Plan, environment: Mapping[str, str]) -> list[str]:

@@ -61,7 +61,7 @@ async def vector_tops(made: Pipeline) -> list[list[str]]:
     await collection.make_visible()
     found = []
     for vector in vectors:
-        chunks = (await collection.search(np.asarray(vector), milvus_filter(WORKSPACE, PERSON), 60)).chunks
+        chunks = (await collection.search(np.asarray(vector), milvus_filter(WORKSPACE, PERSON), 60, 60)).chunks
         best = sorted(chunks, key=lambda c: -max(s for s in (chunks[c].chunk, chunks[c].window) if s is not None))
         found.append(best[:20])
     return found

@@ -168,9 +168,9 @@ async def test_scores_by_id_are_those_of_the_search(stores: Stores) -> None:
 
     question = unit(rng, 1)[0].astype(np.float32)
     rows = milvus_filter("scores", ANYONE)
-    everything = await stores.dense.search(question, rows, 500)
+    everything = await stores.dense.search(question, rows, 500, 500)
     assert everything.exhausted and len(everything.chunks) == 40
-    few = await stores.dense.search(question, rows, 10)
+    few = await stores.dense.search(question, rows, 10, 10)
     assert not few.exhausted
     exact = vectors.astype(np.float16).astype(np.float32) @ question
     for chunk, score in (await stores.dense.scores(question, some[:20], rows, 100)).items():
@@ -237,7 +237,7 @@ async def test_both_stores_give_a_person_exactly_what_the_rule_gives(stores: Sto
                    if may_read(person, d.groups, d.clearance) and matches(filters, d.document, d.metadata)}
         where = elasticsearch_filter("hostile", person, filters)
         by_word = await stores.keyword.search("hostile", "needle", where, 200)
-        by_vector = await stores.dense.search(question, milvus_filter("hostile", person, filters), 200)
+        by_vector = await stores.dense.search(question, milvus_filter("hostile", person, filters), 200, 1)
         assert {hit.document for hit in by_word} == allowed, (person, filters)
         assert set(by_vector.chunks) == {keys.chunk_id("hostile", d, 1, 0) for d in allowed}, (person, filters)
         seen += len(allowed)

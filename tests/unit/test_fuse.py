@@ -18,11 +18,12 @@ SCORES = st.lists(st.floats(-50, 50).map(lambda x: round(x, 3)), min_size=1, max
 
 
 def candidates(keyword: list[float] | None, dense: list[float] | None, documents: list[int] | None = None,
-               population: int = 0, chunks_of: list[int] | None = None) -> Candidates:
+               population: int = 0, chunks_of: list[int] | None = None, ordinals: list[int] | None = None
+               ) -> Candidates:
     n = len(keyword if keyword is not None else dense or [])
     documents = documents or list(range(n))
     sizes = chunks_of or [documents.count(d) for d in documents]
-    return Candidates([f"c{i:03d}" for i in range(n)], [f"d{d}" for d in documents], sizes,
+    return Candidates([f"c{i:03d}" for i in range(n)], [f"d{d}" for d in documents], sizes, ordinals or [0] * n,
                       None if keyword is None else np.array(keyword), None if dense is None else np.array(dense),
                       population)
 
@@ -75,8 +76,15 @@ def test_equal_scores_are_ranked_by_id_whatever_their_order(scores: list[float],
     places = list(range(len(few)))
     random.shuffle(places)  # type: ignore[attr-defined]  # hypothesis gives it as object
     shuffled = Candidates([made.chunks[i] for i in places], [made.documents[i] for i in places],
-                          [1] * len(places), np.array([float(few[i]) for i in places]), np.zeros(len(places)), 0)
+                          [1] * len(places), [0] * len(places), np.array([float(few[i]) for i in places]), np.zeros(len(places)), 0)
     assert [shuffled.chunks[i] for i in fuse(shuffled, RECIPE).order] == ranked
+
+
+def test_a_passage_that_a_document_holds_twice_is_first_given_where_it_stands_first() -> None:
+    noise = 1e-8  # of the stores, which count in single precision
+    fused = fuse(candidates([2.0, 2.0, 1.0, 2.0], [0.5 + noise, 0.5, 0.1, 0.5], [1, 1, 1, 1], ordinals=[7, 2, 0, 4]),
+                 RECIPE)
+    assert fused.order.tolist() == [1, 3, 0, 2]
 
 
 def test_with_one_store_alone_its_order_counts() -> None:

@@ -53,4 +53,4 @@ def test_hard_questions_look_further() -> None:
     depths = [deep_enough(difficulty(q), Recipe()).depth for q in ("What does E042 mean?", "how is travel booked",
                                                        "Compare all notice periods")]
     assert depths == [100, 200, 400]
-    assert deep_enough(Difficulty.HARD, Recipe(depth=900, rows=16_000)).rows == 16_384
+    assert deep_enough(Difficulty.HARD, Recipe(depth=900, windows=16_000)).windows == 16_384

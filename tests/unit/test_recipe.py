@@ -31,15 +31,15 @@ def test_every_parameter_is_told_once_and_the_page_is_current() -> None:
 def test_each_layer_goes_before_the_one_below() -> None:
     version, workspace = {"depth": 100.0, "dense_weight": 0.4, "dense_weight.contract": 0.2}, {"dense_weight": 0.6}
     recipe = Recipe.with_overrides(version).changed(workspace).asked({"depth": 50, "dense_weight.pdf": 1})
-    assert recipe == replace(Recipe(), depth=50, rows=300, dense_weight=0.6,
-                             dense_weights=(("contract", 0.2), ("pdf", 1.0))), "a question's depth changes the rows too"
+    assert recipe == replace(Recipe(), depth=50, windows=100, dense_weight=0.6,
+                             dense_weights=(("contract", 0.2), ("pdf", 1.0))), "a question's depth changes the windows too"
     assert recipe.told()["dense_weight.contract"] == 0.2
     assert origins(version, workspace, {"depth": 50}) == {
         "depth": "question", "dense_weight": "workspace", "dense_weight.contract": "version"}
 
 
 @pytest.mark.parametrize(("values", "why"), [
-    ({"dept": 1}, "names dept; its parameters are depth, rows"), ({"depth.pdf": 1}, "names depth.pdf"),
+    ({"dept": 1}, "names dept; its parameters are depth, windows"), ({"depth.pdf": 1}, "names depth.pdf"),
     ({"type_boost": 1}, "names type_boost"), ({"type_boost.": 1}, "names type_boost"),
     ({"depth": 0}, "between 1 and 10000; 0 was given"), ({"depth": 2.5}, "a whole number"),
     ({"expand": 0.5}, "a whole number"), ({"dense_weight": float("nan")}, "between 0 and 1"),
@@ -64,7 +64,7 @@ def test_defaults_rank_to_the_last_bit_as_before_there_were_controls(rows: list[
     keyword, dense = np.array([k for k, _, _ in rows]), np.array([d for _, d, _ in rows])
     documents = [f"d{n}" for _, _, n in rows]
     sizes = [documents.count(d) for d in documents]
-    made = Candidates([f"c{i}" for i in range(len(rows))], documents, sizes, keyword, dense, 200)
+    made = Candidates([f"c{i}" for i in range(len(rows))], documents, sizes, [0] * len(rows), keyword, dense, 200)
     zk, zd = standardise(keyword, 200, unmatched=200 - len(rows)), standardise(dense, 200)
     fused = (1 - 0.5) * zk + 0.5 * zd
     expected = fused + 0.1 * best_of_document(fused, documents, sizes, 3)

@@ -43,7 +43,7 @@ def test_half_of_the_recency_is_left_after_a_half_life() -> None:
 
 
 def test_a_boost_moves_a_candidate_and_a_weight_decides_which_store_counts() -> None:
-    made = Candidates(["a", "b", "c"], ["a", "b", "c"], [1, 1, 1], np.array([3.0, 2.0, 1.0]), np.array([0.1, 0.2, 0.3]),
+    made = Candidates(["a", "b", "c"], ["a", "b", "c"], [1, 1, 1], [0, 0, 0], np.array([3.0, 2.0, 1.0]), np.array([0.1, 0.2, 0.3]),
                       3)
     only_keyword, only_dense = np.zeros(3), np.ones(3)
     assert fuse(made, Recipe(), only_keyword).order.tolist() == [0, 1, 2]
@@ -52,7 +52,7 @@ def test_a_boost_moves_a_candidate_and_a_weight_decides_which_store_counts() -> 
 
 
 def test_with_one_store_away_the_other_counts_whatever_the_type_says() -> None:
-    made = Candidates(["a", "b"], ["a", "b"], [1, 1], np.array([1.0, 2.0]), None, 2)
+    made = Candidates(["a", "b"], ["a", "b"], [1, 1], [0, 0], np.array([1.0, 2.0]), None, 2)
     assert fuse(made, Recipe(), np.ones(2)).order.tolist() == [1, 0]
 
 

@@ -1,7 +1,7 @@
 """The chunks that may answer a question, with the scores of both stores: two rounds, each asking both at once.
 
-    1  embed the question -> the best rows of Milvus     at the same time     the best chunks by BM25
-    2  Milvus's scores of what only BM25 found                  "             BM25's of what only vectors found
+    1  embed the question -> the best chunks and the best windows of Milvus   |   the best chunks by BM25
+    2  Milvus's scores of what is not known of them                          |   BM25's of what only vectors found
 
 A store that does not answer is left out of both.
 """
@@ -72,6 +72,8 @@ class Candidate:
     document_chunks: int
     document_key: str
     """The same for all chunks of one version of a document."""
+    ordinal: int = 0
+    """Its place in the document; 0 where only Milvus was asked."""
     keyword: float = NAN
     chunk_cosine: float = NAN
     window_cosine: float = NAN
@@ -95,7 +97,7 @@ class Searched:
         w = recipe.window_weight
         return Candidates(
             chunks=[c.chunk for c in self.found], documents=[c.document_key for c in self.found],
-            document_chunks=[c.document_chunks for c in self.found],
+            document_chunks=[c.document_chunks for c in self.found], ordinals=[c.ordinal for c in self.found],
             keyword=None if self.keyword_error else np.array([c.keyword for c in self.found], np.float64),
             dense=None if self.dense_error else np.array([c.dense(w) for c in self.found], np.float64),
             population=self.population)
@@ -131,7 +133,7 @@ async def search(query: Query, stores: Stores, recipe: Recipe, guard: Guard, wat
         with watch.stage("embed"):
             searched.vector = (await stores.embedder.embed([query.question]))[0]
         with watch.stage("dense"):
-            return await stores.dense.search(searched.vector, row_filter, recipe.rows)
+            return await stores.dense.search(searched.vector, row_filter, recipe.depth, recipe.windows)
 
     words, vectors = await asyncio.gather(guard.tried(KEYWORDS, by_keywords), guard.tried(VECTORS, by_vector))
     if isinstance(words, WeirError) and isinstance(vectors, WeirError):
@@ -204,7 +206,7 @@ def _candidates(hits: dict[str, KeywordHit], near: dict[str, ChunkScore], keywor
         hit, score = hits.get(chunk), near.get(chunk)
         if hit is not None:
             candidate = Candidate(chunk, hit.document, hit.version, hit.document_chunks,
-                                  f"{hit.version}/{hit.document}", keyword=hit.score)
+                                  f"{hit.version}/{hit.document}", hit.ordinal, keyword=hit.score)
         else:
             assert score is not None
             candidate = Candidate(chunk, None, score.version, score.document_chunks,

@@ -163,17 +163,19 @@ class VectorCollection:
 
     # -- asking ---------------------------------------------------------------------------------------------------
 
-    async def search(self, vector: npt.NDArray[np.float32], filter: str, rows: int) -> Found:
-        """The chunks of the best `rows` rows, and their cosines as far as those rows tell them.
+    async def search(self, vector: npt.NDArray[np.float32], filter: str, chunks: int, windows: int) -> Found:
+        """The best chunks as a whole and those with the best windows, and their cosines as far as these tell them.
 
-        Rows written within the last moments may be missing.
+        Apart, because a long chunk has twenty windows: the best rows of all would be those of a few chunks. Rows
+        written within the last moments may be missing.
 
         Args:
             vector: (dimension,) of length 1.
             filter: from `weir.access.milvus_filter`.
+            chunks, windows: most of each.
         """
-        found, chunks = await self._rows(vector, filter, rows)
-        return Found(chunks, exhausted=found < rows)
+        whole, found = await self._both(vector, filter, chunks, windows)
+        return Found(found, exhausted=whole < chunks)
 
     async def scores(self, vector: npt.NDArray[np.float32], chunks: Sequence[str], filter: str, rows: int
                      ) -> dict[str, ChunkScore]:
@@ -186,13 +188,17 @@ class VectorCollection:
             return {}
         ids = ", ".join(f'"{int(chunk, 16):032x}"' for chunk in chunks)
         these = f"chunk in [{ids}] and {filter}"
-        # Apart, because the many windows of long passages would push the rows of whole chunks out of the reply.
-        (_, found), (_, windows) = await asyncio.gather(
-            self._rows(vector, f"{these} and window <= {WHOLE_CHUNK}", len(chunks)),
-            self._rows(vector, f"{these} and window > {WHOLE_CHUNK}", rows))
-        for chunk, score in windows.items():
+        return (await self._both(vector, these, len(chunks), rows))[1]
+
+    async def _both(self, vector: npt.NDArray[np.float32], filter: str, chunks: int, windows: int
+                    ) -> tuple[int, dict[str, ChunkScore]]:
+        """How many whole chunks were found, and all that was found by chunk."""
+        (whole, found), (_, by_window) = await asyncio.gather(
+            self._rows(vector, f"{filter} and window <= {WHOLE_CHUNK}", chunks),
+            self._rows(vector, f"{filter} and window > {WHOLE_CHUNK}", windows))
+        for chunk, score in by_window.items():
             found.setdefault(chunk, score).window = score.window
-        return found
+        return whole, found
 
     async def _rows(self, vector: npt.NDArray[np.float32], filter: str, rows: int
                     ) -> tuple[int, dict[str, ChunkScore]]:

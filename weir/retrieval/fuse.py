@@ -19,6 +19,9 @@ from weir.retrieval.recipe import Recipe
 
 Floats = npt.NDArray[np.float64]
 
+SCORE_DIGITS = 5
+"""Decimals of a fused score that mean something: the stores count in single precision."""
+
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
@@ -29,6 +32,8 @@ class Candidates:
     """The document of each; two versions of a document are two documents here."""
     document_chunks: Sequence[int]
     """How many chunks that document has in all."""
+    ordinals: Sequence[int]
+    """The place of each in its document."""
     keyword: Floats | None
     """(n,) BM25 scores, NaN where unknown; None where the keyword store did not answer."""
     dense: Floats | None
@@ -42,7 +47,7 @@ class Fused:
     """Scores by candidate, in the candidates' order, and the ranking."""
 
     order: npt.NDArray[np.intp]
-    """(n,) places of the candidates from best to worst; equal scores by the chunk's id."""
+    """(n,) places of the candidates from best to worst; equal scores in reading order, then by the chunk's id."""
     scores: Floats
     """(n,) what the ranking is by."""
     keyword_z: Floats
@@ -76,8 +81,10 @@ def fuse(candidates: Candidates, recipe: Recipe, weights: Floats | None = None, 
         fused, candidates.documents, candidates.document_chunks, recipe.document_best)
     boost = np.zeros(n) if boost is None else boost
     scores = fused + boost + bonus
-    # Python's sort is exact about ties where float rounding is not asked to be.
-    order = np.array(sorted(range(n), key=lambda i: (-scores[i], candidates.chunks[i])), dtype=np.intp)
+    # A passage that stands in a document twice gets its score twice, but for what the stores round.
+    equal = np.round(scores, SCORE_DIGITS)
+    order = np.array(sorted(range(n), key=lambda i: (-equal[i], candidates.ordinals[i], candidates.chunks[i])),
+                     dtype=np.intp)
     return Fused(order, scores, keyword_z, dense_z, bonus, boost)
 
 

@@ -53,7 +53,7 @@ SECTION_FIELDS: dict[str, Any] = {
     "title": STORED, "heading_path": STORED, "text": STORED, "source": STORED,
 }
 
-COLUMNS = [{"field": name} for name in ("chunk", "document", "version", "document_chunks")]
+COLUMNS = [{"field": name} for name in ("chunk", "document", "version", "document_chunks", "ordinal")]
 """What a search reads of a hit."""
 
 BULK_RECORDS, BULK_BYTES = 500, 5 * 2**20
@@ -70,6 +70,7 @@ class KeywordHit:
     document: str
     version: int
     document_chunks: int
+    ordinal: int
     score: float
 
 
@@ -279,7 +280,7 @@ class KeywordIndex:
         for hit in reply.get("hits", {}).get("hits", ()):
             field = hit["fields"]
             found.append(KeywordHit(field["chunk"][0], field["document"][0], field["version"][0],
-                                    field["document_chunks"][0], float(hit["_score"] or 0.0)))
+                                    field["document_chunks"][0], field["ordinal"][0], float(hit["_score"] or 0.0)))
         return found
 
     async def fetch(self, chunks: Sequence[str]) -> dict[str, StoredChunk]:

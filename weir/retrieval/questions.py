@@ -112,4 +112,4 @@ def deep_enough(needed: Difficulty, recipe: Recipe) -> Recipe:
     """The recipe with the depth that a question needs."""
     factor = {Difficulty.PLAIN: 0.5, Difficulty.USUAL: 1.0, Difficulty.HARD: 2.0}[needed]
     return replace(recipe, depth=min(MOST_DEPTH, max(1, round(recipe.depth * factor))),
-                   rows=min(MOST_ROWS, max(1, round(recipe.rows * factor))))
+                   windows=min(MOST_ROWS, max(1, round(recipe.windows * factor))))

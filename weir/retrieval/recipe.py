@@ -27,7 +27,7 @@ class Recipe:
     """What each is for, and its limits, says `weir.retrieval.parameters`."""
 
     depth: int = 200
-    rows: int = 600
+    windows: int = 200
     window_weight: float = 0.5
     dense_weight: float = 0.5
     dense_weights: Pairs = ()
@@ -65,13 +65,13 @@ class Recipe:
         return self._changed(values, asked=False, error=SettingsError)
 
     def asked(self, values: Mapping[str, float]) -> Recipe:
-        """This one with the values of a question. Its depth changes the rows in proportion.
+        """This one with the values of a question. Its depth changes the windows in proportion.
 
         Raises:
             BadRequest: as `with_overrides`; or a question may not set it, or not to that.
         """
         made = self._changed(values, asked=True, error=BadRequest)
-        return replace(made, rows=min(MOST_ROWS, max(1, round(self.rows * made.depth / self.depth))))
+        return replace(made, windows=min(MOST_ROWS, max(1, round(self.windows * made.depth / self.depth))))
 
     def _changed(self, values: Mapping[str, float], *, asked: bool, error: type[SettingsError | BadRequest]) -> Recipe:
         if not values:
