@@ -76,7 +76,8 @@ def test_equal_scores_are_ranked_by_id_whatever_their_order(scores: list[float],
     places = list(range(len(few)))
     random.shuffle(places)  # type: ignore[attr-defined]  # hypothesis gives it as object
     shuffled = Candidates([made.chunks[i] for i in places], [made.documents[i] for i in places],
-                          [1] * len(places), [0] * len(places), np.array([float(few[i]) for i in places]), np.zeros(len(places)), 0)
+                          [1] * len(places), [0] * len(places), np.array([float(few[i]) for i in places]),
+                          np.zeros(len(places)), 0)
     assert [shuffled.chunks[i] for i in fuse(shuffled, RECIPE).order] == ranked
 
 

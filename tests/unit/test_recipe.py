@@ -32,7 +32,7 @@ def test_each_layer_goes_before_the_one_below() -> None:
     version, workspace = {"depth": 100.0, "dense_weight": 0.4, "dense_weight.contract": 0.2}, {"dense_weight": 0.6}
     recipe = Recipe.with_overrides(version).changed(workspace).asked({"depth": 50, "dense_weight.pdf": 1})
     assert recipe == replace(Recipe(), depth=50, windows=100, dense_weight=0.6,
-                             dense_weights=(("contract", 0.2), ("pdf", 1.0))), "a question's depth changes the windows too"
+                             dense_weights=(("contract", 0.2), ("pdf", 1.0))), "its depth changes the windows too"
     assert recipe.told()["dense_weight.contract"] == 0.2
     assert origins(version, workspace, {"depth": 50}) == {
         "depth": "question", "dense_weight": "workspace", "dense_weight.contract": "version"}

@@ -43,8 +43,8 @@ def test_half_of_the_recency_is_left_after_a_half_life() -> None:
 
 
 def test_a_boost_moves_a_candidate_and_a_weight_decides_which_store_counts() -> None:
-    made = Candidates(["a", "b", "c"], ["a", "b", "c"], [1, 1, 1], [0, 0, 0], np.array([3.0, 2.0, 1.0]), np.array([0.1, 0.2, 0.3]),
-                      3)
+    made = Candidates(["a", "b", "c"], ["a", "b", "c"], [1, 1, 1], [0, 0, 0], np.array([3.0, 2.0, 1.0]),
+                      np.array([0.1, 0.2, 0.3]), 3)
     only_keyword, only_dense = np.zeros(3), np.ones(3)
     assert fuse(made, Recipe(), only_keyword).order.tolist() == [0, 1, 2]
     assert fuse(made, Recipe(), only_dense).order.tolist() == [2, 1, 0]

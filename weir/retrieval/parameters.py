@@ -39,8 +39,8 @@ PARAMETERS = (
     Parameter("depth", "depth", 1, 10000, (10, 400),
               "Chunks taken from each store, and scores that the mean and deviation of a store's list are taken over."),
     Parameter("windows", "windows", 1, 16384, None,
-              "Windows taken from Milvus besides: a chunk of which one is among them may be among the best though it is "
-              "not as a whole. The depth of a question changes them in proportion."),
+              "Windows taken from Milvus besides: a chunk of which one is among them may be among the best though "
+              "it is not as a whole. The depth of a question changes them in proportion."),
     Parameter("window_weight", "window_weight", 0, 1, None,
               "Share of the best window in a chunk's dense score; the rest is the chunk's own vector."),
     Parameter("dense_weight", "dense_weight", 0, 1, (0, 1),
