@@ -62,7 +62,8 @@ SETTLE = 2.0
 """Seconds of questions after each change: twice what the last worker may take."""
 SHARES = (1.0, 0.5, 0.1, 0.01)
 TOP = 10
-PATIENCE = 3600.0
+PATIENCE, TELL = 3600.0, 30.0
+"""Seconds to wait for a build at most, and between two lines about it."""
 READER = Person(subject="bench", groups=["everyone"])
 
 
@@ -181,9 +182,12 @@ async def look(bench: Bench, version: IndexVersion) -> Progress:
 
 async def reaches(bench: Bench, version: IndexVersion, share: float) -> Progress:
     """The version as soon as this share of it is built; all of it where that is 1."""
-    until = time.monotonic() + PATIENCE
+    until, tell = time.monotonic() + PATIENCE, time.monotonic() + TELL
     while True:
         found = await look(bench, version)
+        if time.monotonic() >= tell:
+            tell = time.monotonic() + TELL
+            console.print(f"{found.share:.0%} of {version.name} is built")
         if found.complete or (share < 1 and found.share >= share):
             return found
         if time.monotonic() > until:

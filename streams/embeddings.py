@@ -32,6 +32,7 @@ from weir.clock import Clock
 from weir.documents.types import embedded_text
 from weir.errors import BadRecord, InputError
 from weir.index import names
+from weir.index.giving_way import GivingWay, Questions
 from weir.index.indexes import Indexes
 from weir.index.running import available, run_for_each
 from weir.kafka.handlers import Batch
@@ -40,7 +41,7 @@ from weir.kafka.producer import Producer
 from weir.kafka.records import Record
 from weir.kafka.worker import Worker
 from weir.retrieval.embed import LATER, SOON, Vectors
-from weir.retrieval.embedders import Embeds, embedder
+from weir.retrieval.embedders import PAID, Embeds, embedder
 from weir.settings import Settings
 from weir.stores import elasticsearch
 from weir.views.documents import DocumentViews
@@ -237,13 +238,15 @@ def _bounds(rows: Sequence[EmbeddingRow]) -> list[tuple[int, int]]:
 async def main(context: Context) -> None:
     settings = context.settings
     indexes, es = Indexes(settings), elasticsearch(settings)
-    views = DocumentViews(es, settings)
+    views, questions = DocumentViews(es, settings), Questions(settings)
 
     async def work(version: IndexVersion, stop: asyncio.Event) -> None:
         manifests = Manifests(es, settings, vectors_store(names.collection_label(settings, version.collection)))
         if not await available(manifests.create, stop):
             return
         model = embedder(settings, version, bulk=True)
+        if settings.build_texts and not version.model.startswith(PAID):
+            model = GivingWay(model, settings.build_texts, questions.lately)
         try:
             embeddings = Embeddings(settings, context.producer, version, model, manifests, views, context.clock,
                                     lambda: indexes.answers(version))

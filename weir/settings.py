@@ -169,6 +169,8 @@ class Settings(BaseSettings):
     otlp_endpoint: str = Field("", description="OTLP/HTTP collector for traces; empty keeps them in the logs only.")
     kafka_heap: str = Field("512m", description="Heap of the local Kafka broker.")
     elasticsearch_heap: str = Field("512m", description="Heap of the local Elasticsearch node.")
+    build_texts: int = Field(1, ge=0, description="Texts of an index version that is being built that are embedded "
+                             "at a time while people ask; 0: no limit, where documents have processors of their own.")
     triton_threads: int = Field(0, ge=0, description="Threads of each local embedder instance; 0 takes every core.")
 
     def port(self, which: Port) -> int:

@@ -92,7 +92,7 @@ def config(model: Model, threads: int, device: Device) -> str:
         # A question never waits for company, bulk work brings its own.
         "queue_delay_us": 0,
         "instances": 1,
-        "nice": 10 if model.bulk else 0,
+        "nice": 19 if model.bulk else 0,
         "threads_a_text": 1 if model.bulk else threads,
         "texts_at_a_time": threads if model.bulk else 1,
         "sub_batch": device.sub_batch,
