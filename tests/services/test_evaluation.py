@@ -164,13 +164,13 @@ async def test_the_gate_refuses_a_version_that_finds_less_and_lets_its_equal_thr
         return await evaluate(weir.settings, weir.producer, rivers, versions(weir, **recipe), "v2", by="eve",
                               clock=system_clock)
 
-    live, worse = await compared(depth=1, rows=1)
+    live, worse = await compared(depth=1, windows=1)
     assert (live.against, worse.against, worse.live) == ("", live.run, False)
     main = next(d for d in worse.differences if d.name == "recall@10")
     assert main.value < -0.15 and main.high < 0 and main.p_worse < 0.01
     assert not worse.verdict.passed
     assert "significantly worse" in worse.verdict.reasons[0]
-    assert worse.recipe == {"depth": 1.0, "rows": 1.0}
+    assert worse.recipe == {"depth": 1.0, "windows": 1.0}
     _, equal = await compared()
     assert equal.verdict.passed, equal.verdict
     assert all(d.value == 0 for d in equal.differences)

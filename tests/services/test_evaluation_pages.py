@@ -81,7 +81,7 @@ async def test_who_may_see_and_change_golden_sets(here: Gateway, rivers: GoldenS
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def run(weir: Pipeline, rivers: GoldenSet) -> str:
     """A run that was compared, once the view has it."""
-    _, made = await evaluate(weir.settings, weir.producer, rivers, versions(weir, depth=1, rows=1), "v2", by="eve",
+    _, made = await evaluate(weir.settings, weir.producer, rivers, versions(weir, depth=1, windows=1), "v2", by="eve",
                              clock=system_clock)
     assert await EvaluationViews(weir.es, weir.settings).wait(made.run) is not None
     return made.run

@@ -44,7 +44,7 @@ async def live(made: Pipeline) -> str:
 
 async def test_a_version_that_finds_less_goes_live_by_force_alone() -> None:
     async with library() as made:
-        worse, equal = await with_recipe(made, depth=1, rows=1), await with_recipe(made, dense_weight=0.51)
+        worse, equal = await with_recipe(made, depth=1, windows=1), await with_recipe(made, dense_weight=0.51)
 
         # Where there is nothing to measure with, nobody passes.
         assert "there is no golden set 'rivers'; there are none" in await typed(
