@@ -258,7 +258,7 @@ async def test_a_store_that_was_never_created_is_unavailable(stores: Stores) -> 
         await es.close()
     absent = VectorCollection(stores.milvus, "t_retrieval_absent", DIMENSION)
     with pytest.raises(Unavailable, match="searching vectors"):
-        await absent.search(np.ones(DIMENSION, np.float32), "", 1)
+        await absent.search(np.ones(DIMENSION, np.float32), "", 1, 1)
 
 
 async def test_vectors_are_taken_only_with_the_expected_revision(stores: Stores) -> None:

@@ -258,5 +258,5 @@ async def test_a_confirmed_document_is_found_by_a_search_at_once() -> None:
             arrivals = bench.version(f"d{n}", n, 1)
             await bench.replacing().replace(arrivals)
             vector = np.frombuffer(arrivals[0].payload.vectors, "<f2").astype(np.float32)
-            found = await made.collection.search(vector, "clearance <= 0", 100)
+            found = await made.collection.search(vector, "clearance <= 0", 100, 100)
             assert keys.chunk_id(WORKSPACE, f"d{n}", n, 0) in found.chunks, f"document {n} was confirmed and not found"
