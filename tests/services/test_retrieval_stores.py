@@ -179,6 +179,19 @@ async def test_scores_by_id_are_those_of_the_search(stores: Stores) -> None:
         assert (score.version, score.document_chunks) == (1, 40)
 
 
+async def test_the_windows_of_a_long_chunk_push_no_other_chunk_out(stores: Stores) -> None:
+    rng = np.random.default_rng(4)
+    document, question = cut("long", "d", ["text"] * 21), unit(rng, 1)[0]
+    near = question + 0.01 * unit(rng, 60)
+    near /= np.linalg.norm(near, axis=1, keepdims=True)
+    rows = [*((0, w) for w in range(-1, 59)), *((c, w) for c in range(1, 21) for w in (-1, 0))]
+    vectors = np.concatenate([near, unit(rng, 40)])
+    await stores.dense.upsert(list(rows_of(part(document, vectors, rows))))
+    await stores.dense.make_visible()
+    found = await stores.dense.search(question.astype(np.float32), milvus_filter("long", ANYONE), 21, 10)
+    assert set(found.chunks) == {keys.chunk_id("long", "d", 1, n) for n in range(21)}
+
+
 async def test_a_workspace_s_scores_do_not_depend_on_another_s_texts(stores: Stores) -> None:
     for document, text in (("a", "red green"), ("b", "green blue"), ("c", "blue red grey")):
         await stores.keyword.upsert(cut("quiet", document, [text]))
