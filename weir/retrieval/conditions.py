@@ -263,7 +263,7 @@ def _equal(question: str, fields: Sequence[Field]) -> Iterator[tuple[int, int, C
     """`with FIELD VALUE or VALUE`, `whose FIELD is VALUE`, `FIELD: VALUE`."""
     for field in fields:
         name = r"[\s_-]+".join(map(re.escape, re.split(r"[\s_-]+", field.name)))
-        # A pattern of all its values takes a millisecond to compile, and few questions name the field.
+        # Few questions name the field, and a pattern of all its values takes a millisecond to compile.
         if not re.search(name, question, re.IGNORECASE):
             continue
         texts = sorted((text for text in field.texts if text.strip()), key=len, reverse=True)
