@@ -58,6 +58,7 @@ from weir.retrieval.pipeline import Retriever
 from weir.settings import Settings
 from weir.stores import elasticsearch, milvus
 from weir.views.documents import DocumentViews
+from weir.views.gets import Gets
 from weir.views.turns import TurnViews
 
 NAME = "streams.answers"
@@ -67,6 +68,8 @@ HISTORY_WAIT = 2.0
 """Seconds to wait for the turn that a follow-up names, which may have been finished a moment ago."""
 REMEMBERED = 10_000
 """Answers that were finished here and are known without asking."""
+ALONG = 0.05
+"""Seconds that this may wait for a request to go along with: the access check of what was found."""
 FRESH = 1.0
 """Seconds to learn whether a question was answered before; after that it is taken as new."""
 OPENS_WITHIN = 0.1
@@ -285,7 +288,7 @@ class Answers:
     async def _answered_before(self, answer: str) -> bool:
         """By realtime GET of the turn view; where that does not answer, no."""
         try:
-            return await asyncio.wait_for(self._turns.get(answer), FRESH) is not None
+            return await asyncio.wait_for(self._turns.get(answer, ALONG), FRESH) is not None
         except (Unavailable, TimeoutError) as e:
             log.warning("cannot tell whether the question was answered before", reason=str(e))
             return False
@@ -343,7 +346,8 @@ async def parts(settings: Settings, producer: Producer | None = None) -> AsyncIt
     """
     indexes, workspaces = Indexes(settings), Table(settings, topics.WORKSPACES.named(settings.prefix))
     es, vectors, model = elasticsearch(settings), milvus(settings), model_from(settings)
-    views, turns, reader = DocumentViews(es, settings), TurnViews(es, settings), reader_from(settings)
+    gets = Gets(es)
+    views, turns, reader = DocumentViews(es, settings, gets), TurnViews(es, settings, gets), reader_from(settings)
     caching = Caching(settings, workspaces, views, producer, system_clock) if producer is not None else None
     retriever = Retriever(settings, es, vectors, views, live(indexes, workspaces), recipes=recipes(workspaces),
                           searching=caching.search if caching is not None else anew)

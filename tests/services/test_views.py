@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from confluent_kafka import Producer as PlainProducer
+from elasticsearch import AsyncElasticsearch
 
 from schemas import codec, keys, topics
 from schemas.events import DocumentPublished, Person, Turn, TurnOutcome
@@ -15,7 +17,8 @@ from tests.kit.pipeline import PATIENCE, WORKSPACE, Pipeline, pipeline
 from tests.kit.waiting import until
 from weir.errors import Unavailable
 from weir.kafka.config import producer_config, transactional_config
-from weir.views.documents import DocumentView, view_index
+from weir.views.documents import DocumentView, DocumentViews, document_id, view_index
+from weir.views.gets import Gets
 from weir.views.turns import TurnViews
 
 pytestmark = pytest.mark.services
@@ -170,3 +173,66 @@ async def test_turns_by_id_by_conversation_and_by_person(only_views: Pipeline) -
     assert [t.turn for t in await views.conversation("c1", "ann")] == ["t1", "t3"]
     assert await views.conversation("c1", "bob") == []
     assert [c.conversation for c in await views.conversations("ann", before=3)] == ["c2", "c1"]
+
+
+async def test_what_may_wait_goes_along_with_what_may_not_and_alone_when_nothing_comes(
+        only_views: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, es = [], only_views.es
+    mget = es.mget
+
+    async def counted(**arguments: Any) -> Any:
+        asked.append(len(arguments["docs"]))
+        return await mget(**arguments)
+
+    await only_views.publish("doc", "Text.")
+    t = turn(7, "c7", "ann")
+    await only_views.producer.send(only_views.topic(topics.TURNS), keys.turn_key(t.conversation, t.turn), t,
+                                   partition_key=t.conversation)
+    await seen(only_views, "doc", 0)
+    assert await TurnViews(es, only_views.settings).wait(t.turn, PATIENCE) == t
+    gets = Gets(es)
+    turns = TurnViews(es, only_views.settings, gets)
+    async with DocumentViews(es, only_views.settings, gets) as views:
+        monkeypatch.setattr(es, "mget", counted)
+        waiting = asyncio.create_task(turns.get(t.turn, patience=PATIENCE))
+        other = asyncio.create_task(turns.get("never asked", patience=PATIENCE))
+        gone = asyncio.create_task(turns.get("nobody waits", patience=PATIENCE))
+        await asyncio.sleep(0.05)
+        gone.cancel()
+        assert asked == []
+        assert "doc" in await views.check(WORKSPACE, ["doc"])
+        assert (await waiting, await other) == (t, None)
+        assert asked == [4], "the document, the progress of its partition, two turns: one request"
+        began = time.monotonic()
+        assert await turns.get(t.turn, patience=0.2) == t
+        assert time.monotonic() - began >= 0.2
+        assert asked == [4, 1]
+
+
+async def test_one_that_is_cancelled_takes_nobody_with_it_and_one_index_that_is_lost_fails_alone(
+        only_views: Pipeline) -> None:
+    gets = Gets(only_views.es)
+    await only_views.publish("doc", "Text.")
+    view = await seen(only_views, "doc", 0)
+    index, found = view_index(only_views.settings), document_id(WORKSPACE, "doc")
+    rider = asyncio.create_task(gets.get(index, [found, "none"], patience=PATIENCE))
+    lost = asyncio.create_task(gets.get("there-is-no-such-index", ["x"], patience=PATIENCE))
+    await asyncio.sleep(0)
+    driver = asyncio.create_task(gets.get(index, [found]))
+    await asyncio.sleep(0)
+    driver.cancel()
+    hit, none = await rider
+    assert (hit and hit["_source"]["document"], none) == (view.document, None)
+    with pytest.raises(Unavailable, match="there-is-no-such-index cannot be read"):
+        await lost
+    assert await gets.get(index, []) == []
+
+
+async def test_all_that_went_along_hear_that_nobody_answers() -> None:
+    async with AsyncElasticsearch("http://127.0.0.1:9") as es:
+        gets = Gets(es)
+        rider = asyncio.create_task(gets.get("a", ["1"], patience=PATIENCE))
+        await asyncio.sleep(0)
+        for call in (gets.get("b", ["2"]), rider):
+            with pytest.raises(Unavailable, match="does not answer while reading a, b"):
+                await call

@@ -23,6 +23,7 @@ from weir.stores import elasticsearch_errors
 from weir.views import elastic
 from weir.views.elastic import BOOLEAN, KEYWORD, LONG
 from weir.views.freshness import EndOffsets, Ends
+from weir.views.gets import Gets
 
 PROPERTIES = {
     "workspace": KEYWORD, "document": KEYWORD, "version": LONG, "deleted": BOOLEAN, "groups": KEYWORD,
@@ -76,8 +77,9 @@ def document_view(workspace: str, document: str, version: int, event: DocumentPu
 class DocumentViews:
     """Reads the access view. `async with DocumentViews(es, settings) as views`, or `start` and `close`."""
 
-    def __init__(self, es: AsyncElasticsearch, settings: Settings) -> None:
+    def __init__(self, es: AsyncElasticsearch, settings: Settings, gets: Gets | None = None) -> None:
         self._es = es
+        self._gets = gets or Gets(es)
         self._index = view_index(settings)
         self._wait = settings.views_wait
         self._ends = EndOffsets(settings, topics.DOCUMENTS.named(settings.prefix))
@@ -114,7 +116,7 @@ class DocumentViews:
         ids = [document_id(workspace, d) for d in wanted] + [progress_id(p) for p in partitions]
         until = time.monotonic() + self._wait
         while True:
-            found = await elastic.mget(self._es, self._index, ids)
+            found = await self._gets.get(self._index, ids)
             places = zip(partitions, found[len(wanted):], strict=True)
             progress = {p: hit["_source"]["next"] for p, hit in places if hit}
             behind = self._behind(self._ends.required(), progress, partitions)

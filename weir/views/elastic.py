@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from elasticsearch import AsyncElasticsearch, BadRequestError
@@ -67,9 +68,28 @@ async def mget(es: AsyncElasticsearch, index: str, ids: Sequence[str]) -> list[d
     """
     if not ids:
         return []
-    with elasticsearch_errors(f"reading {index}"):
-        response = await es.mget(index=index, ids=list(ids), realtime=True)
-    for doc in response["docs"]:
+    (found,) = await mget_each(es, [(index, ids)])
+    if isinstance(found, Unavailable):
+        raise found
+    return found
+
+
+async def mget_each(es: AsyncElasticsearch, asked: Sequence[tuple[str, Sequence[str]]]
+                    ) -> list[list[dict[str, Any] | None] | Unavailable]:
+    """Several realtime multi-gets as one request: of each index and its ids what `mget` returns, or why it cannot be
+    read.
+
+    Raises:
+        Unavailable: the server does not answer.
+    """
+    with elasticsearch_errors(f"reading {', '.join(sorted({index for index, _ in asked}))}"):
+        response = await es.mget(docs=[{"_index": index, "_id": i} for index, ids in asked for i in ids], realtime=True)
+    docs = iter(response["docs"])
+    return [_found(index, list(islice(docs, len(ids)))) for index, ids in asked]
+
+
+def _found(index: str, docs: Sequence[dict[str, Any]]) -> list[dict[str, Any] | None] | Unavailable:
+    for doc in docs:
         if "error" in doc:
-            raise Unavailable(f"the view {index} cannot be read: {doc['error'].get('reason')}", retry_after=2)
-    return [doc if doc["found"] else None for doc in response["docs"]]
+            return Unavailable(f"the view {index} cannot be read: {doc['error'].get('reason')}", retry_after=2)
+    return [doc if doc["found"] else None for doc in docs]

@@ -14,8 +14,8 @@ from schemas import codec
 from schemas.events import Turn
 from weir.settings import Settings
 from weir.stores import elasticsearch_errors
-from weir.views import elastic
 from weir.views.elastic import KEYWORD, LONG
+from weir.views.gets import Gets
 
 PROPERTIES = {
     "turn": KEYWORD, "conversation": KEYWORD, "subject": KEYWORD, "workspace": KEYWORD, "outcome": KEYWORD,
@@ -65,13 +65,14 @@ class TurnViews:
     Every method raises Unavailable where Elasticsearch does not answer or the view does not exist.
     """
 
-    def __init__(self, es: AsyncElasticsearch, settings: Settings) -> None:
+    def __init__(self, es: AsyncElasticsearch, settings: Settings, gets: Gets | None = None) -> None:
         self._es = es
+        self._gets = gets or Gets(es)
         self._index = turns_index(settings)
 
-    async def get(self, turn: str) -> Turn | None:
-        """A turn by its id, by realtime GET."""
-        (hit,) = await elastic.mget(self._es, self._index, [turn])
+    async def get(self, turn: str, patience: float = 0.0) -> Turn | None:
+        """A turn by its id, by realtime GET. With `patience`, in seconds, it may wait for another to go along with."""
+        (hit,) = await self._gets.get(self._index, [turn], patience)
         return _turn(hit["_source"]) if hit and hit["_source"]["record"] else None
 
     async def wait(self, turn: str, patience: float = 2.0) -> Turn | None:
