@@ -53,9 +53,11 @@ def list_(
     if not found:
         print("no dead letters")
         return
-    table = listing("key", "what", "why", "tries", "when (UTC)", "state", wrapping={"what", "why", "when (UTC)"})
+    # One column for all that is long: side by side each would be a few letters wide in a terminal of 80.
+    table = listing("key, what it was about, why it was given up", "tries", "when (UTC)", "state", lines=True,
+                    wrapping={"key, what it was about, why it was given up"})
     for x in found:
-        table.add_row(x.key, _text(x.letter.key), f"{x.letter.code}: {x.letter.reason}", str(x.letter.attempts),
+        table.add_row(f"{x.key}\n{_text(x.letter.key)}\n{x.letter.code}: {x.letter.reason}", str(x.letter.attempts),
                       _when(x.letter.at), _state(x))
     Console(highlight=False).print(table)
 

@@ -38,7 +38,9 @@ async function loadWorkspaces() {
 }
 
 async function loadTasks() {
-  const { tasks } = await call("GET", "/v1/tasks").catch(() => ({ tasks: [] }));
+  const found = await call("GET", "/v1/tasks").catch(() => null);
+  if (!found) return; // what is there stays
+  const { tasks } = found;
   $("no-tasks").hidden = tasks.length > 0;
   $("tasks").replaceChildren(...tasks.map((task) => make("li", {}, make("a", {
     href: `#${task.task}`, title: task.goal, "aria-current": String(task.task === state.task),
@@ -117,7 +119,7 @@ function take(message) {
     state.events = Math.max(state.events, message.events);
     state.view?.live(message);
     if (before && before !== message.status) announce(`The task: ${WORDS[message.status] ?? message.status}.`);
-    if (!message.live) setTimeout(loadTasks, 1200); // lists are a second behind
+    if (before !== message.status) listSoon();
     compose();
     state.tries = 0;
     later();
@@ -128,13 +130,19 @@ function take(message) {
   }
 }
 
+/** Reads the list again once nothing has changed for a moment: it is a second behind. */
+function listSoon() {
+  clearTimeout(state.listing);
+  state.listing = setTimeout(loadTasks, 1200);
+}
+
 /** Something the person does to the task: `act("cancel", {reason})`. Resolves to what the engine said. */
 async function act(what, body) {
   const name = state.task;
   const reply = await call("POST", `/v1/tasks/${quoted(name)}/${what}`, { request_id: newId(), ...body });
   if (what === "fork") {
     location.hash = reply.task;
-    setTimeout(loadTasks, 1200);
+    listSoon();
   } else {
     announce(reply.message || "Done.");
     refresh();
@@ -171,7 +179,7 @@ async function submit(anyway = false) {
       const made = await call("POST", `/v1/workspaces/${quoted(state.workspace)}/tasks`, { goal: text, request_id: newId() });
       $("goal").value = "";
       location.hash = made.task;
-      setTimeout(loadTasks, 1200);
+      listSoon();
     }
   } catch (error) {
     say(error.message);

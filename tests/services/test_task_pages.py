@@ -41,6 +41,7 @@ async def test_a_task_is_asked_for_watched_approved_in_another_window_and_finish
         await owner.fill("#goal", "Find the contracts and email them to purchasing")
         await owner.press("#goal", "Enter")
         await expect(owner.locator(".standing .chip")).to_have_text("waiting for an approval")
+        await expect(owner.locator("#tasks .line").first).to_contain_text("waiting for an approval")
         await expect(owner.locator(".step")).to_have_count(2)
         # The approver's page learns of it without a reload, and the keyboard is enough to decide.
         await expect(approver.locator("#proposal h1")).to_contain_text("send_email")
