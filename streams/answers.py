@@ -286,7 +286,7 @@ class Answers:
         return cancelled(running.progress, running.sources, self._answering.model.name)
 
     async def _answered_before(self, answer: str) -> bool:
-        """By realtime GET of the turn view; where that does not answer, no."""
+        """By the turn view, along with the access check (docs/decisions/the-look-goes-along.md); no where it does not answer."""
         try:
             return await asyncio.wait_for(self._turns.get(answer, ALONG), FRESH) is not None
         except (Unavailable, TimeoutError) as e:
