@@ -68,10 +68,10 @@ HISTORY_WAIT = 2.0
 """Seconds to wait for the turn that a follow-up names, which may have been finished a moment ago."""
 REMEMBERED = 10_000
 """Answers that were finished here and are known without asking."""
-ALONG = 0.05
-"""Seconds that this may wait for a request to go along with: the access check of what was found."""
 FRESH = 1.0
 """Seconds to learn whether a question was answered before; after that it is taken as new."""
+ALONG = 0.2
+"""Seconds of them that this may wait for a request to go along with: the access check of what was found."""
 OPENS_WITHIN = 0.1
 """Seconds until an attempt is told of though it has nothing to say yet."""
 RETRY_AFTER = 10.0
@@ -243,7 +243,10 @@ class Answers:
         """Posts the frames of an answer and returns its end."""
         async with aclosing(self._answering.answer(question, running.progress)) as bodies:
             async for body in bodies:
-                await running.begun.wait()
+                if not running.begun.is_set():
+                    # Nothing had to be checked on the way here.
+                    self._turns.hurry()
+                    await running.begun.wait()
                 if isinstance(body, Done):
                     return body
                 if isinstance(body, Sources):
@@ -286,7 +289,8 @@ class Answers:
         return cancelled(running.progress, running.sources, self._answering.model.name)
 
     async def _answered_before(self, answer: str) -> bool:
-        """By the turn view, along with the access check (docs/decisions/the-look-goes-along.md); no where it does not answer."""
+        """By the turn view, along with the access check; where the view does not answer, no.
+        See docs/decisions/the-look-goes-along.md."""
         try:
             return await asyncio.wait_for(self._turns.get(answer, ALONG), FRESH) is not None
         except (Unavailable, TimeoutError) as e:

@@ -36,5 +36,7 @@ def test_rate_and_time_left_are_taken_since_an_earlier_look() -> None:
     before, now = progress(5, 20, rows=100, of_rows=400, at=10.0), progress(10, 20, rows=200, of_rows=400, at=20.0)
     assert (now.share, now.rate(before), now.seconds_left(before)) == (0.5, 10.0, 20.0)
     assert now.seconds_left(now) is None
+    # A document that the live version loses is no progress of this one.
+    assert progress(5, 20, rows=100, of_rows=390, at=20.0).seconds_left(before) is None
     # Where documents are cut anew, nobody knows how many vectors there will be: documents are counted.
     assert progress(5, 20, rows=100).share == 0.25

@@ -57,8 +57,15 @@ class Progress:
     @property
     def share(self) -> float:
         """From 0 to 1."""
-        done, whole = (self.rows, self.of_rows) if self.of_rows is not None else (self.documents, self.of_documents)
-        return min(1.0, done / whole) if whole else 1.0
+        return min(1.0, self._done / self._whole) if self._whole else 1.0
+
+    @property
+    def _done(self) -> int:
+        return self.rows if self.of_rows is not None else self.documents
+
+    @property
+    def _whole(self) -> int:
+        return self.of_rows if self.of_rows is not None else self.of_documents
 
     def rate(self, before: Progress) -> float:
         """Vectors a second since an earlier look."""
@@ -66,8 +73,9 @@ class Progress:
 
     def seconds_left(self, before: Progress) -> float | None:
         """As fast as since an earlier look; None where nobody can tell."""
-        done = self.share - before.share
-        return (1 - self.share) * (self.at - before.at) / done if done > 0 else None
+        # Not by the share: that moves with every document of the live version that comes or goes.
+        done = self._done - before._done
+        return max(0, self._whole - self._done) * (self.at - before.at) / done if done > 0 else None
 
 
 async def progress(settings: Settings, es: AsyncElasticsearch, index: Index, version: IndexVersion,

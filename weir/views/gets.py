@@ -51,13 +51,13 @@ class Gets:
         ask = _Ask(index, list(ids), loop.create_future())
         self._waiting.append(ask)
         if patience > 0:
-            ask.timer = loop.call_later(patience, self._go)
+            ask.timer = loop.call_later(patience, self.go)
         else:
-            self._go()
+            self.go()
         return await ask.found
 
-    def _go(self) -> None:
-        """Sends all that waits. In a task of its own: whoever sends it may be cancelled, and the others still wait."""
+    def go(self) -> None:
+        """Sends all that waits: in a task of its own: whoever sends it may be cancelled, and the others still wait."""
         asks, self._waiting = self._waiting, []
         for ask in asks:
             if ask.timer is not None:

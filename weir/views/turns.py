@@ -75,6 +75,10 @@ class TurnViews:
         (hit,) = await self._gets.get(self._index, [turn], patience)
         return _turn(hit["_source"]) if hit and hit["_source"]["record"] else None
 
+    def hurry(self) -> None:
+        """What waits for another to go along with goes now."""
+        self._gets.go()
+
     async def wait(self, turn: str, patience: float = 2.0) -> Turn | None:
         """A turn that may have been finished a moment ago; None where it has not come within `patience` seconds."""
         for _ in range(max(1, int(patience / 0.05))):
