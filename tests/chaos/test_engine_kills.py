@@ -20,6 +20,7 @@ from tests.kit.broker import own_broker
 from tests.kit.engine_check import faults
 from tests.kit.engines import events
 from tests.kit.monkey import Crew, Monkey
+from weir.errors import Unavailable
 from weir.settings import Settings
 
 pytestmark = pytest.mark.timeout(900)
@@ -52,7 +53,7 @@ class Load:
     async def _look(self) -> None:
         self.echo.poll()
         # While the broker is away there is nothing to see.
-        with contextlib.suppress(KafkaException):
+        with contextlib.suppress(KafkaException, Unavailable):
             self.ended = {r.task for r in await asyncio.to_thread(events, self.settings, "task-results")}
 
     async def end(self, crew: Crew, within: float = 90) -> None:

@@ -88,7 +88,11 @@ async def topics_for(settings: Settings) -> None:
 
 def read(settings: Settings, topic: str, *, committed: bool = True) -> list[Message]:
     """Every record of a topic, of one partition after the other. Uncommitted: those of open and aborted transactions
-    too."""
+    too.
+
+    Raises:
+        Unavailable: the broker died while it was read.
+    """
     name = settings.prefix + topic
     client = Consumer(consumer_config(settings, f"{settings.prefix}test", enable_partition_eof=True,
                                       fetch_wait_max_ms=10,
@@ -100,7 +104,8 @@ def read(settings: Settings, topic: str, *, committed: bool = True) -> list[Mess
         left = set(numbers)
         while left:
             message = client.poll(10)
-            assert message is not None, f"{name} cannot be read"
+            if message is None:
+                raise Unavailable(f"{name} cannot be read: the broker does not answer")
             if (error := message.error()) is None:
                 found[message.partition() or 0].append(message)
             else:
